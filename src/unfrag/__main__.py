@@ -1,0 +1,5 @@
+"""``python -m unfrag``."""
+
+from unfrag.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,10 @@
+"""What runs inside vLLM. The only wing that imports vllm; the rest of unfrag reaches it over HTTP.
+
+A request to ``/health`` or ``/flush_cache`` passes through three processes, one file each:
+
+``endpoints``  in the API server: answers HTTP, keeps the last snapshot, guards what mutates
+``core``       in the engine core: reads and flushes the scheduler's block pool
+``ranks``      in every worker: reads and releases the memory of its device
+
+``plugin`` names them to vLLM, ``interface`` holds every vLLM name they rely on.
+"""

@@ -1,0 +1,78 @@
+"""``GET /health`` and ``POST /flush_cache``, in vLLM's API server."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from unfrag.engine import access, interface
+from unfrag.engine.watch import EngineDead, EngineWatch
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from fastapi import FastAPI
+    from starlette.datastructures import State
+
+logger = logging.getLogger("vllm.unfrag")
+router = APIRouter()
+
+
+class UnfragEndpoints:
+    """vLLM's ``EndpointPlugin`` protocol (``vllm/plugins/endpoint_plugins/interface.py``)."""
+
+    name = "unfrag"
+    required_tasks = None
+
+    def attach_router(self, app: FastAPI) -> None:
+        """Adds the routes; vLLM lets ours replace its own ``/health``. On an unknown version, adds none."""
+        if interface.unsupported_version() is None:
+            app.include_router(router)
+
+    async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
+        """Takes a first snapshot while the engine is idle, so that ``/health`` has one from the start."""
+        state.unfrag_watch = EngineWatch(engine_client) if engine_client is not None else None
+        if state.unfrag_watch is not None:
+            try:
+                await state.unfrag_watch.refresh(wait_seconds=5.0)
+            except Exception:
+                logger.exception("unfrag has no memory statistics yet")
+
+
+@router.get("/health")
+async def health(request: Request) -> JSONResponse:
+    """200 while the engine lives, 503 when it is dead, as in stock vLLM; the body holds ``memory_stats``."""
+    watch: EngineWatch | None = request.app.state.unfrag_watch
+    if watch is None:  # a render-only server has no engine and is always healthy
+        return JSONResponse({"status": "ok", "memory_stats": None})
+    alive = await watch.alive()
+    if alive:
+        await watch.refresh(wait_seconds=0.02)
+    return JSONResponse(
+        {"status": "ok" if alive else "dead", "memory_stats": watch.memory_stats(), "unknown": watch.unknown},
+        status_code=200 if alive else 503,
+    )
+
+
+@router.post("/flush_cache")
+async def flush_cache(request: Request, cached: bool = True, allocator: bool = True) -> JSONResponse:
+    """Drop evictable blocks (``?cached=``) and release allocator memory (``?allocator=``); both unless told.
+
+    403 to a caller that is neither on this machine nor holds the token, 503 when the engine is dead.
+    """
+    refusal = access.refusal(request)
+    if refusal is not None:
+        return JSONResponse({"error": refusal}, status_code=403)
+    watch: EngineWatch | None = request.app.state.unfrag_watch
+    if watch is None:
+        return JSONResponse({"error": "this server has no engine"}, status_code=503)
+    try:
+        return JSONResponse(await watch.flush(cached, allocator))
+    except EngineDead:
+        return JSONResponse({"error": "the engine is dead: restart the server"}, status_code=503)
+    except Exception as fault:
+        logger.exception("unfrag could not flush")
+        return JSONResponse({"error": f"flush failed: {fault}"}, status_code=500)

@@ -1,0 +1,122 @@
+"""The API server's view of its engines: the last snapshot of each, kept while an engine is busy or stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from unfrag.engine import interface
+
+logger = logging.getLogger("vllm.unfrag")
+
+
+class EngineDead(Exception):
+    """The engine core process is gone."""
+
+
+class EngineWatch:
+    """Asks each engine for its statistics, one question in flight per engine, and remembers the answers.
+
+    An engine answers between two steps. While it is stuck in one, the last answer stands and its age grows.
+    """
+
+    def __init__(self, engine_client: Any) -> None:
+        self._client = engine_client
+        self._engines = interface.engines(engine_client)
+        self._last: list[tuple[float, dict[str, Any]] | None] = [None] * len(self._engines)
+        self._asking: list[asyncio.Task[None] | None] = [None] * len(self._engines)
+        self._flushing = asyncio.Lock()
+        self.unknown: str | None = None
+
+    async def alive(self) -> bool:
+        """False once the engine core has died (vLLM's ``EngineDeadError``)."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            await self._client.check_health()
+        except EngineDeadError:
+            return False
+        return True
+
+    async def refresh(self, wait_seconds: float) -> None:
+        """Ask every engine that is not being asked, and give them ``wait_seconds`` to answer."""
+        for i, task in enumerate(self._asking):
+            if task is None or task.done():
+                self._asking[i] = asyncio.create_task(self._ask(i))
+        await asyncio.wait([t for t in self._asking if t is not None], timeout=wait_seconds)
+
+    async def _ask(self, i: int) -> None:
+        try:
+            stats = await interface.call_engine(self._client, self._engines[i], "unfrag_memory_stats")
+        except Exception as fault:
+            if self.unknown is None:
+                logger.warning("unfrag cannot read the engine's memory: %s", fault)
+            self.unknown = str(fault)
+            return
+        self.unknown = None
+        self._last[i] = (time.monotonic(), stats)
+
+    def memory_stats(self) -> dict[str, Any] | None:
+        """The last snapshot, with its age now; None before the first. Several engines: see :func:`combine`."""
+        now = time.monotonic()
+        each = [
+            {**stats, "age_seconds": stats["age_seconds"] + now - got}
+            for got, stats in filter(None, self._last)
+        ]
+        if not each:
+            return None
+        return each[0] if len(self._engines) == 1 else combine(each)
+
+    async def flush(self, cached: bool, allocator: bool) -> dict[str, Any]:
+        """Flush every engine, one flush at a time; before, after and seconds.
+
+        Raises:
+            EngineDead: before or during the flush.
+        """
+        async with self._flushing:
+            results = [await self._flush_one(engine, cached, allocator) for engine in self._engines]
+        if len(results) == 1:
+            return results[0]
+        return {
+            "before": combine([r["before"] for r in results]),
+            "after": combine([r["after"] for r in results]),
+            "seconds": sum(r["seconds"] for r in results),
+        }
+
+    async def _flush_one(self, engine: Any, cached: bool, allocator: bool) -> dict[str, Any]:
+        if not await self.alive():
+            raise EngineDead
+        call = asyncio.create_task(
+            interface.call_engine(self._client, engine, "unfrag_flush", cached, allocator)
+        )
+        while not (await asyncio.wait([call], timeout=0.5))[0]:
+            if not await self.alive():  # vLLM never answers a call to an engine that died meanwhile
+                call.cancel()
+                raise EngineDead
+        result: dict[str, Any] = call.result()
+        return result
+
+
+def combine(each: list[dict[str, Any]]) -> dict[str, Any]:
+    """Data-parallel engines as one: counts add up, and what alarms go by is that of the worst engine.
+
+    ``steps`` is the slowest engine's, ``age_seconds`` the oldest, ``largest_free_block`` the smallest,
+    ``fragmentation_ratio`` the highest. ``engines`` holds each engine's own snapshot.
+    """
+    add = ("free_blocks", "total_blocks", "pinned_blocks", "cached_blocks", "free_runs", "tail_waste_tokens")
+    totals = {key: sum(stats[key] for stats in each) for key in add}
+    return {
+        "gpu_cache_usage": totals["pinned_blocks"] / totals["total_blocks"] if totals["total_blocks"] else 0.0,
+        "free_blocks": totals["free_blocks"],
+        "largest_free_block": min(stats["largest_free_block"] for stats in each),
+        "block_size_bytes": each[0]["block_size_bytes"],
+        "block_size_tokens": each[0]["block_size_tokens"],
+        **totals,
+        "fragmentation_ratio": max(stats["fragmentation_ratio"] for stats in each),
+        "steps": min(stats["steps"] for stats in each),
+        "age_seconds": max(stats["age_seconds"] for stats in each),
+        "ranks": [rank for stats in each for rank in stats["ranks"]],
+        "engines": [{"engine": i, **stats} for i, stats in enumerate(each)],
+    }
