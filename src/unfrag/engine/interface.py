@@ -60,6 +60,14 @@ def on_every_rank(engine_core: Any, function: Any) -> list[Any]:
     return list(engine_core.model_executor.collective_rpc(function))
 
 
+# In a worker: v1/worker/gpu_worker.py, v1/worker/cpu_worker.py
+
+
+def weights_bytes(worker: Any) -> int:
+    """Bytes of the model's parameters on this rank, as they lie in memory (repacked ones included)."""
+    return int(sum(p.numel() * p.element_size() for p in worker.model_runner.model.parameters()))
+
+
 # In the API server: v1/engine/async_llm.py, v1/engine/core_client.py
 
 

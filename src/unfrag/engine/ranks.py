@@ -6,6 +6,10 @@ import gc
 import sys
 from typing import Any
 
+import psutil
+
+from unfrag.engine import interface
+
 RANK_KEYS = (
     "total_bytes",
     "allocated_bytes",
@@ -13,6 +17,8 @@ RANK_KEYS = (
     "inactive_split_bytes",
     "largest_free_segment_bytes",
     "non_torch_bytes",
+    "weights_bytes",
+    "resident_bytes",
 )
 
 
@@ -23,10 +29,13 @@ def memory(worker: Any) -> dict[str, Any]:
     (``torch.cuda.memory_stats``). ``largest_free_segment`` is the longest inactive piece of a reserved segment:
     the largest request served without asking the driver. ``non_torch`` is what the driver says is used on the card
     by everybody, less what this process's allocator has reserved, so it includes other processes.
-    A CPU rank knows none of these. The CUDA half could not be run where it was written.
+    A CPU rank knows none of these. ``weights`` are the model's parameters on this rank, ``resident`` is what the
+    process holds in host memory. The CUDA half could not be run where it was written.
     """
     device = str(worker.device)
     entry: dict[str, Any] = {"rank": int(worker.rank), "device": device, **dict.fromkeys(RANK_KEYS)}
+    entry["weights_bytes"] = interface.weights_bytes(worker)
+    entry["resident_bytes"] = psutil.Process().memory_info().rss
     if device.startswith("cuda"):
         entry.update(_cuda_memory(worker.device))
     return entry

@@ -1,0 +1,150 @@
+"""A server's command line as text: read its flags, change some of its words, leave every other byte alone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+# A bare flag takes no value; the word after it belongs to something else.
+_BARE = re.compile(r"^--(no-|enable-|disable-|enforce-|trust-|skip-|use-)")
+_SPACE = " \t\r\n"
+
+
+@dataclass(frozen=True)
+class Word:
+    """One shell word: where it stands in the text, and what it says without quotes."""
+
+    start: int
+    end: int
+    text: str
+
+
+def split(text: str) -> list[Word]:
+    """Shell words with their places. A backslash before a line end is white space; `` ;`` starts a comment (INI).
+
+    An unclosed quote runs to the end of the text.
+    """
+    words: list[Word] = []
+    i, size = 0, len(text)
+    while i < size:
+        if text[i] in _SPACE or _line_goes_on(text, i):
+            i += 1
+        elif text[i] in ";#" and i and text[i - 1] in _SPACE:
+            i = next((j for j in range(i, size) if text[j] == "\n"), size)
+        else:
+            start, i, said = i, *_one_word(text, i)
+            words.append(Word(start, i, said))
+    return words
+
+
+def _line_goes_on(text: str, i: int) -> bool:
+    return text[i] == "\\" and text[i + 1 : i + 3].lstrip("\r")[:1] == "\n"
+
+
+def _one_word(text: str, i: int) -> tuple[int, str]:
+    said: list[str] = []
+    quote = ""
+    while i < len(text):
+        char = text[i]
+        if quote:
+            if char == quote:
+                quote = ""
+            elif char == "\\" and quote == '"' and text[i + 1 : i + 2] in ('"', "\\"):
+                i += 1
+                said.append(text[i])
+            else:
+                said.append(char)
+        elif char in _SPACE or _line_goes_on(text, i):
+            break
+        elif char in "'\"":
+            quote = char
+        elif char == "\\" and i + 1 < len(text):
+            i += 1
+            said.append(text[i])
+        else:
+            said.append(char)
+        i += 1
+    return i, "".join(said)
+
+
+def flag_name(word: str) -> str:
+    """``--max_num_seqs=8`` -> ``--max-num-seqs``: vLLM takes both spellings."""
+    return word.split("=", 1)[0].replace("_", "-")
+
+
+@dataclass(frozen=True)
+class _Flag:
+    name: str
+    value: str | None
+    first: int
+    last: int  # index of its last word
+
+
+def _flags(words: list[Word]) -> list[_Flag]:
+    found: list[_Flag] = []
+    i = 0
+    while i < len(words):
+        text = words[i].text
+        if text.startswith("--") and len(text) > 2:
+            name = flag_name(text)
+            if "=" in text:
+                found.append(_Flag(name, text.split("=", 1)[1], i, i))
+            elif (
+                i + 1 < len(words)
+                and not words[i + 1].text.startswith("--")
+                and not _BARE.match(name)
+            ):
+                found.append(_Flag(name, words[i + 1].text, i, i + 1))
+                i += 1
+            else:
+                found.append(_Flag(name, None, i, i))
+        i += 1
+    return found
+
+
+def read_flags(text: str) -> dict[str, str | None]:
+    """Every ``--flag``, last one wins; the value is None for a bare flag."""
+    return {flag.name: flag.value for flag in _flags(split(text))}
+
+
+def change_flags(text: str, changes: dict[str, str | None], remove: tuple[str, ...] = ()) -> str:
+    """The same text with these flags set (None: bare) or removed. New ones go behind the last word.
+
+    Setting a flag also takes its opposite away (``--no-x`` for ``--x``), and any repetition of it.
+    Names are compared as vLLM does, ``_`` and ``-`` alike.
+    """
+    words = split(text)
+    edits: list[tuple[int, int, str]] = []
+    done: set[str] = set()
+    gone = {flag_name(name) for name in remove} | {_opposite(flag_name(name)) for name in changes}
+    wanted = {flag_name(name): value for name, value in changes.items()}
+    for flag in reversed(_flags(words)):
+        first, last = words[flag.first], words[flag.last]
+        if flag.name in gone or (flag.name in wanted and flag.name in done):
+            edits.append((_start_with_space(text, first.start), last.end, ""))
+        elif flag.name in wanted:
+            done.add(flag.name)
+            if flag.value != wanted[flag.name]:
+                edits.append((first.start, last.end, _spell(flag.name, wanted[flag.name])))
+    new = [_spell(name, value) for name, value in wanted.items() if name not in done]
+    if new:
+        end = words[-1].end if words else len(text)
+        edits.append((end, end, "".join(" " + flag for flag in new)))
+    for start, end, replacement in sorted(edits, reverse=True):
+        text = text[:start] + replacement + text[end:]
+    return text
+
+
+def _opposite(name: str) -> str:
+    return "--" + name.removeprefix("--no-") if name.startswith("--no-") else "--no-" + name.removeprefix("--")
+
+
+def _start_with_space(text: str, start: int) -> int:
+    while start and text[start - 1] in " \t":
+        start -= 1
+    return start
+
+
+def _spell(name: str, value: str | None) -> str:
+    return name if value is None else f"{name} {shlex.quote(value)}"

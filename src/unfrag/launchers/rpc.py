@@ -1,0 +1,93 @@
+"""supervisord's XML-RPC, over its unix socket or HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import xmlrpc.client
+from configparser import RawConfigParser
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from unfrag.errors import NotEnoughEvidence, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TIMEOUT_SECONDS = 90.0  # stopProcess answers when the program has stopped; stopwaitsecs bounds that
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path)
+
+
+class Supervisord:
+    """One supervisord.
+
+    Args:
+        server: ``unix:///run/supervisor.sock`` or ``http://user:password@127.0.0.1:9001``, as supervisorctl's ``-s``.
+    """
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        parts = urlsplit(server)
+        if parts.scheme == "unix":
+            self._proxy = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_UnixTransport(parts.path))
+        elif parts.scheme == "http":
+            self._proxy = xmlrpc.client.ServerProxy(server.rstrip("/") + "/RPC2")
+        else:
+            raise UsageError(f"--server {server}: want unix:///path/to.sock or http://host:port")
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Call ``supervisor.<method>``.
+
+        Raises:
+            NotEnoughEvidence: supervisord does not answer.
+            xmlrpc.client.Fault: it answers with an error (``faultString`` begins with its name).
+        """
+        try:
+            return getattr(self._proxy.supervisor, method)(*args)
+        except xmlrpc.client.Fault:
+            raise
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as fault:
+            shown = urlsplit(self.server)._replace(netloc=urlsplit(self.server).netloc.rpartition("@")[2]).geturl()
+            why = getattr(fault, "errmsg", None) or getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+            raise NotEnoughEvidence(
+                f"supervisord does not answer at {shown} ({why}); is it running? Name it with --server"
+            ) from fault
+
+
+def find_server(*files: Path) -> str | None:
+    """supervisord's address from the first of these configuration files that has one."""
+    for path in files:
+        ini = RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
+        try:
+            ini.read(path, encoding="utf-8")
+        except Exception:
+            continue
+        socket_path = ini.get("unix_http_server", "file", fallback=None)
+        if socket_path:
+            return f"unix://{socket_path}"
+        port = ini.get("inet_http_server", "port", fallback=None)
+        if port:
+            user = ini.get("inet_http_server", "username", fallback="")
+            password = ini.get("inet_http_server", "password", fallback="")
+            login = f"{quote(user)}:{quote(password)}@" if user else ""
+            return f"http://{login}{port.replace('*', '127.0.0.1')}"
+    return None

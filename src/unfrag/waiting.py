@@ -1,0 +1,74 @@
+"""Wait until a server is ready, and know at once when it never will be."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from unfrag.errors import NeverReady
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_POLL_SECONDS = 0.25
+_TAIL_LINES = 8
+
+
+def wait_ready(
+    url: str,
+    timeout: float,
+    gave_up: Callable[[], str | None],
+    log: Path | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> float:
+    """Poll ``/health`` until it answers 200; seconds that took.
+
+    Args:
+        url: of the server, without a path.
+        timeout: seconds.
+        gave_up: says why the server will never be ready, or None; asked at every poll.
+        log: of the server; its last line is shown while waiting, its last lines on failure.
+        progress: called with one line at every poll.
+
+    Raises:
+        NeverReady: with the reason and the log's last lines.
+    """
+    started = time.monotonic()
+    with httpx.Client(base_url=url, timeout=2.0, trust_env=False) as client:
+        while True:
+            seconds = time.monotonic() - started
+            why = gave_up()
+            if why is None and seconds > timeout:
+                why = f"not ready after {timeout:.0f} s"
+            if why is not None:
+                raise NeverReady(f"{url} {why}{_last_words(log)}")
+            try:
+                if client.get("/health").status_code == httpx.codes.OK:
+                    return seconds
+            except httpx.TransportError:
+                pass
+            progress(f"{seconds:3.0f} s  {_last_line(log)}")
+            time.sleep(_POLL_SECONDS)
+
+
+def tail(log: Path | None, lines: int) -> list[str]:
+    """The last non-empty lines of a log, as text; empty when there is no log."""
+    if log is None or not log.is_file():
+        return []
+    with log.open("rb") as stream:
+        stream.seek(0, 2)
+        stream.seek(max(0, stream.tell() - 64 * 1024))
+        text = stream.read().decode("utf-8", "replace")
+    return [line for line in text.splitlines() if line.strip()][-lines:]
+
+
+def _last_line(log: Path | None) -> str:
+    return "".join(tail(log, 1))[:100]
+
+
+def _last_words(log: Path | None) -> str:
+    last = tail(log, _TAIL_LINES)
+    return f"; the last lines of {log}:\n  " + "\n  ".join(line[:200] for line in last) if last else ""
