@@ -90,11 +90,7 @@ def _flags(words: list[Word]) -> list[_Flag]:
             name = flag_name(text)
             if "=" in text:
                 found.append(_Flag(name, text.split("=", 1)[1], i, i))
-            elif (
-                i + 1 < len(words)
-                and not words[i + 1].text.startswith("--")
-                and not _BARE.match(name)
-            ):
+            elif i + 1 < len(words) and not words[i + 1].text.startswith("--") and not _BARE.match(name):
                 found.append(_Flag(name, words[i + 1].text, i, i + 1))
                 i += 1
             else:

@@ -53,6 +53,16 @@ class Pool(msgspec.Struct, frozen=True):
     age_seconds: float | None = None
     ranks: tuple[Rank, ...] = ()
 
+    @property
+    def capacity_tokens(self) -> int | None:
+        """Tokens that fit on one rank; None when the server does not say."""
+        return self.total_blocks * self.block_size_tokens if self.total_blocks and self.block_size_tokens else None
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """Bytes of the pool on one rank, the null block included; None when the server does not say."""
+        return (self.total_blocks + 1) * self.block_size_bytes if self.total_blocks and self.block_size_bytes else None
+
 
 class Metrics(msgspec.Struct, frozen=True):
     """What unfrag reads in vLLM's ``/metrics``, summed over engines; None when the server does not export it."""

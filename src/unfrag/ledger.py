@@ -70,7 +70,9 @@ def _gpu_card(snapshot: Snapshot, position: int) -> Card | None:
         return None
     own = [p for p in snapshot.gpus.processes if p.gpu_uuid is not None and p.gpu_uuid == gpu.uuid]
     lines = [
-        Line(f"process {p.pid} {p.name or ''}".rstrip(), p.used_bytes, "measured") for p in own if p.used_bytes is not None
+        Line(f"process {p.pid} {p.name or ''}".rstrip(), p.used_bytes, "measured")
+        for p in own
+        if p.used_bytes is not None
     ]
     lines.append(Line("unexplained", gpu.used_bytes - sum(line.bytes for line in lines), "inferred"))
     lines.append(Line("free", gpu.total_bytes - gpu.used_bytes, "measured"))

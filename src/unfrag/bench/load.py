@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -16,6 +17,7 @@ import msgspec
 
 from unfrag.bench.workload import write_jsonl
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.session import Session
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,7 +37,7 @@ _SETTINGS = {
     "GUIDELLM__LOGGING__CONSOLE_LOG_LEVEL": "ERROR",
     "PYTHONWARNINGS": "ignore",
 }
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 5.0
 
 
 class RequestResult(msgspec.Struct, frozen=True):
@@ -76,15 +78,14 @@ class LoadGenerator:
             **({"api_key": api_key} if api_key else {}),
         }
         self._folder = tempfile.TemporaryDirectory(prefix="unfrag-load-")
-        self._child = subprocess.Popen(
+        self._session = Session(
             [sys.executable, "-m", "unfrag.bench.guidellm_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **_SETTINGS, "HF_DATASETS_CACHE": f"{self._folder.name}/datasets"},
             cwd=self._folder.name,
-            start_new_session=True,
-            text=True,
         )
+        self._child = self._session.process
 
     def __enter__(self) -> Self:
         return self
@@ -95,21 +96,17 @@ class LoadGenerator:
         self.close()
 
     def close(self) -> None:
-        """End GuideLLM and its workers, in order when it is idle, by signals when it is not."""
+        """End GuideLLM and its workers: it ends by itself when idle, by signals when not."""
         assert self._child.stdin is not None
         self._child.stdin.close()
-        for sign in (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if sign is not None:
-                _signal_group(self._child.pid, sign)
-            try:
-                self._child.wait(_GRACE_SECONDS if sign is not None else 2.0)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        _signal_group(self._child.pid, signal.SIGKILL)  # workers that outlived their parent
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_GRACE_SECONDS)
+        self._session.end(signal.SIGINT, signal.SIGTERM, grace=_GRACE_SECONDS)
         self._folder.cleanup()
 
-    def run(self, prompts: tuple[Prompt, ...], in_flight: int, max_seconds: float, progress: bool) -> list[RequestResult]:
+    def run(
+        self, prompts: tuple[Prompt, ...], in_flight: int, max_seconds: float, progress: bool
+    ) -> list[RequestResult]:
         """Send every prompt once, in order, ``in_flight`` at a time; results in the order they were sent.
 
         Raises:
@@ -142,11 +139,11 @@ class LoadGenerator:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         try:
-            self._child.stdin.write(json.dumps(order) + "\n")
+            self._child.stdin.write(json.dumps(order).encode() + b"\n")
             self._child.stdin.flush()
             answer = self._child.stdout.readline()
         except OSError:
-            answer = ""
+            answer = b""
         if not answer:
             return f"its process ended with exit code {self._child.wait()}"
         error: str | None = json.loads(answer)["error"]
@@ -183,10 +180,3 @@ def _result(request: dict[str, Any], ok: bool) -> RequestResult:
 
 def _seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
-
-
-def _signal_group(pid: int, sign: signal.Signals) -> None:
-    try:
-        os.killpg(pid, sign)
-    except (ProcessLookupError, PermissionError):
-        pass

@@ -2,18 +2,105 @@
 
 from __future__ import annotations
 
+import statistics
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unfrag.bench.result import MaxConcurrency, Repeat, Trial, summarise
+from unfrag.bench.load import LoadGenerator
+from unfrag.bench.result import MaxConcurrency, Repeat, Result, Trial, summarise
 from unfrag.bench.sampler import Sampler
-from unfrag.facts import Metrics
-from unfrag.probes import http
+from unfrag.facts import Launch, Metrics, Pool, Unknown
+from unfrag.probes import http, launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unfrag.bench.load import LoadGenerator
     from unfrag.bench.workload import Prompt, Workload
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """How much to measure.
+
+    Attributes:
+        in_flight: requests at a time in the repeats.
+        repeats: passes over the workload.
+        searches: searches for the maximum concurrency; each after the first begins at the last value found.
+        ttft_limit: P95 seconds that a level may reach.
+        ceiling: the search goes no higher.
+        rounds: a level of n is tried with rounds x n requests.
+        max_seconds: for one pass or level; requests cut off by it count as failed.
+    """
+
+    in_flight: int = 24
+    repeats: int = 3
+    searches: int = 1
+    ttft_limit: float = 4.0
+    ceiling: int = 256
+    rounds: int = 2
+    max_seconds: float = 900.0
+
+
+def bench(
+    url: str,
+    model: str,
+    workload: Workload,
+    plan: BenchPlan,
+    label: str,
+    say: Callable[[str], object] = lambda line: None,
+    api_key: str | None = None,
+    progress: bool | None = None,
+) -> Result:
+    """Warm up, repeat, search. ``progress``: show GuideLLM's display (default: when stderr is a terminal).
+
+    Raises:
+        NotEnoughEvidence: the server cannot be loaded at all. Requests that fail are counted, not raised.
+    """
+    show = sys.stderr.isatty() if progress is None else progress
+    with LoadGenerator(url, model, api_key) as load:
+        say(f"{label}: warming up with {len(workload.warmup)} prompts")
+        warm_up(load, url, workload, plan.in_flight, plan.max_seconds)
+        repeats = []
+        for i in range(plan.repeats):
+            repeats.append(measure(load, url, workload.prompts, plan.in_flight, plan.max_seconds, show))
+            say(f"{label}: pass {i + 1} of {plan.repeats}: {_in_words(repeats[-1])}")
+        found: list[MaxConcurrency] = []
+        for _ in range(plan.searches):
+
+            def attempt(level: int) -> Repeat:
+                seen = measure(load, url, level_prompts(workload, level, plan.rounds), level, plan.max_seconds, show)
+                say(f"{label}: {level} in flight: {_why_not(seen, plan.ttft_limit) or 'holds'}")
+                return seen
+
+            start = int(statistics.median(f.value for f in found)) if found else plan.in_flight // 2
+            found.append(max_concurrency(attempt, plan.ttft_limit, start, plan.ceiling, known=bool(found)))
+    return _result(url, label, workload, plan, repeats, found)
+
+
+def _result(
+    url: str, label: str, workload: Workload, plan: BenchPlan, repeats: list[Repeat], found: list[MaxConcurrency]
+) -> Result:
+    with http.client(url) as server:
+        pool, version = http.read_pool(server), http.read_version(server)
+    line = launch.of_server(url)
+    return Result(
+        label=label,
+        target=url,
+        engine_version=None if isinstance(version, Unknown) else version,
+        command=line.command if isinstance(line, Launch) else None,
+        workload=workload.description,
+        in_flight=plan.in_flight,
+        repeats=tuple(repeats),
+        max_concurrency=tuple(found),
+        pool_bytes=pool.capacity_bytes if isinstance(pool, Pool) else None,
+        pool_tokens=pool.capacity_tokens if isinstance(pool, Pool) else None,
+    )
+
+
+def _in_words(seen: Repeat) -> str:
+    ttft = "no first token" if seen.ttft_p95 is None else f"P95 TTFT {seen.ttft_p95:.2f} s"
+    return f"{ttft}, {seen.tokens_per_second:,.0f} tokens/s, {seen.failed} failed"
 
 
 def warm_up(load: LoadGenerator, url: str, workload: Workload, in_flight: int, max_seconds: float) -> None:
@@ -48,12 +135,12 @@ def _hit_rate(before: object, after: object) -> float | None:
 
 
 def max_concurrency(
-    attempt: Callable[[int], Repeat], ttft_limit: float, start: int, ceiling: int
+    attempt: Callable[[int], Repeat], ttft_limit: float, start: int, ceiling: int, known: bool = False
 ) -> MaxConcurrency:
     """The most requests in flight with no failure, no preemption and P95 TTFT within the limit.
 
-    Doubles from ``start`` until a level does not hold (or halves until one does), then bisects between the last that
-    held and the first that did not, to 1 up to 16 and to 6% above. A level is asked once.
+    From ``start``, doubles until a level does not hold, or halves until one does; then bisects between the two, to 1
+    up to 16 and to 6% above. With ``known``, ``start`` is a former result and steps of an eighth replace doubling.
 
     Args:
         attempt: runs one level and returns what happened.
@@ -67,12 +154,13 @@ def max_concurrency(
         trials[level] = Trial(level, seen.failed, seen.preempted, seen.ttft_p95, _why_not(seen, ttft_limit))
         return trials[level].why is None
 
-    good, bad, level = 0, ceiling + 1, min(start, ceiling)
+    good, bad, level = 0, ceiling + 1, max(1, min(start, ceiling))
     while good < level < bad:
+        step = max(1, level // 8) if known else level
         if holds(level):
-            good, level = level, min(level * 2, ceiling)
+            good, level = level, min(level + step, ceiling)
         else:
-            bad, level = level, level // 2
+            bad, level = level, level - max(1, level // 8) if known else level // 2
     while bad - good > max(1, good // 16):
         middle = (good + bad) // 2
         if holds(middle):

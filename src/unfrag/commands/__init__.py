@@ -1,0 +1,27 @@
+"""One verb, one file: parse, call, pick a report, return an exit code.
+
+Modules are imported to show their help, so their heavy imports stand inside ``run``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from unfrag.commands import apply, bench, compare, demo, diagnose, flush, rollback, serve
+
+if TYPE_CHECKING:
+    import argparse
+
+
+class Command(Protocol):
+    """A module of this folder. The first line of its docstring is its help."""
+
+    NAME: str
+    EXAMPLES: str
+    __doc__: str | None
+
+    def prepare(self, parser: argparse.ArgumentParser) -> None: ...
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+COMMANDS: tuple[Command, ...] = (diagnose, apply, rollback, flush, bench, compare, serve, demo)

@@ -18,7 +18,7 @@ def refusal(request: Request) -> str | None:
     """Why this caller may not, or None when it may.
 
     Allowed: a caller on this machine, or one with ``Authorization: Bearer $UNFRAG_TOKEN`` when that is set.
-    A web page opened on this machine also calls from loopback; its browser sends ``Origin``, so a foreign one is refused.
+    A web page opened on this machine also calls from loopback; its browser sends ``Origin``: a foreign one is refused.
     """
     token = os.environ.get(TOKEN_VARIABLE)
     sent = request.headers.get("authorization", "")

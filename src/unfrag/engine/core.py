@@ -9,7 +9,7 @@ import numpy as np
 
 from unfrag.engine import interface, ranks
 
-# A reading may take this share of the engine's time at most: after one that took t, the same answer is given for t/share.
+# A reading may take this share of the engine's time: after one that took t, the same answer is given for t/share.
 _SHARE = 0.005
 # A worker is asked at most this often: the call waits for the step in flight.
 _RANKS_EVERY_SECONDS = 5.0

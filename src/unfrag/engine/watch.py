@@ -61,10 +61,7 @@ class EngineWatch:
     def memory_stats(self) -> dict[str, Any] | None:
         """The last snapshot, with its age now; None before the first. Several engines: see :func:`combine`."""
         now = time.monotonic()
-        each = [
-            {**stats, "age_seconds": stats["age_seconds"] + now - got}
-            for got, stats in filter(None, self._last)
-        ]
+        each = [{**stats, "age_seconds": stats["age_seconds"] + now - got} for got, stats in filter(None, self._last)]
         if not each:
             return None
         return each[0] if len(self._engines) == 1 else combine(each)
@@ -88,9 +85,7 @@ class EngineWatch:
     async def _flush_one(self, engine: Any, cached: bool, allocator: bool) -> dict[str, Any]:
         if not await self.alive():
             raise EngineDead
-        call = asyncio.create_task(
-            interface.call_engine(self._client, engine, "unfrag_flush", cached, allocator)
-        )
+        call = asyncio.create_task(interface.call_engine(self._client, engine, "unfrag_flush", cached, allocator))
         while not (await asyncio.wait([call], timeout=0.5))[0]:
             if not await self.alive():  # vLLM never answers a call to an engine that died meanwhile
                 call.cancel()

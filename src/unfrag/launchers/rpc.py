@@ -67,7 +67,9 @@ class Supervisord:
             raise
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as fault:
             shown = urlsplit(self.server)._replace(netloc=urlsplit(self.server).netloc.rpartition("@")[2]).geturl()
-            why = getattr(fault, "errmsg", None) or getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+            why = (
+                getattr(fault, "errmsg", None) or getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+            )
             raise NotEnoughEvidence(
                 f"supervisord does not answer at {shown} ({why}); is it running? Name it with --server"
             ) from fault

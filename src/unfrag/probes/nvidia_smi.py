@@ -1,6 +1,6 @@
 """``nvidia-smi`` text, live or pasted: ``--query-compute-apps`` and ``--query-gpu`` as CSV.
 
-The article asks for ``device_uuid``, which is no field of nvidia-smi (``gpu_uuid`` is): pasted text with either is read.
+Guides ask for ``device_uuid``, which is no field of nvidia-smi (``gpu_uuid`` is): pasted text with either is read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def read() -> Gpus | Unknown:
     except (OSError, subprocess.TimeoutExpired) as fault:
         return Unknown(f"nvidia-smi: {fault}")
     if done.returncode != 0:
-        return Unknown(f"nvidia-smi exits with {done.returncode}: {(done.stdout + done.stderr)[:200].decode(errors='replace')}")
+        return Unknown(
+            f"nvidia-smi exits with {done.returncode}: {(done.stdout + done.stderr)[:200].decode(errors='replace')}"
+        )
     return parse(done.stdout.decode("utf-8", "replace"))
 
 

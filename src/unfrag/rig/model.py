@@ -20,9 +20,9 @@ SEED = 20260208
 VOCAB_SIZE = 8192
 CONFIG = {
     "vocab_size": VOCAB_SIZE,
-    "hidden_size": 512,
-    "intermediate_size": 1024,
-    "moe_intermediate_size": 128,
+    "hidden_size": 384,
+    "intermediate_size": 768,
+    "moe_intermediate_size": 96,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,

@@ -9,9 +9,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shlex
 import shutil
 import signal
 import socket
@@ -22,19 +19,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import psutil
-
 from unfrag.commandline import change_flags
 from unfrag.errors import NeverReady, NotEnoughEvidence
 from unfrag.launchers.rpc import Supervisord
 from unfrag.launchers.supervisor import SupervisorProgram
 from unfrag.rig import environment
 from unfrag.rig.model import ensure_model
+from unfrag.session import Session
 from unfrag.waiting import tail, wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    import psutil
 
 PROGRAM = "glm_vllm"
 
@@ -69,7 +67,7 @@ class Rig:
         self._model = model
         self._ranks = ranks
         self._keep = keep
-        self._supervisord: subprocess.Popen[bytes] | None = None
+        self._supervisord: Session | None = None
         if ranks > 1:
             self._flags["--tensor-parallel-size"] = str(ranks)
 
@@ -102,27 +100,18 @@ class Rig:
     def close(self) -> None:
         """Stop the server and supervisord; then kill whatever of the rig still runs. May be called twice."""
         if self._supervisord is not None:
-            self._supervisord.terminate()  # supervisord stops its programs, then itself
-            try:
-                self._supervisord.wait(30)
-            except subprocess.TimeoutExpired:
-                self._supervisord.kill()
-                self._supervisord.wait()
-        for process in self.processes():
-            _kill(process)
+            self._supervisord.end(signal.SIGTERM, grace=30)  # it stops its programs, then itself
         if not self._keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self) -> list[psutil.Process]:
         """Every living process of this rig: all that share supervisord's session."""
-        if self._supervisord is None:
-            return []
-        return [process for process in psutil.process_iter() if _session(process.pid) == self._supervisord.pid]
+        return self._supervisord.processes() if self._supervisord is not None else []
 
     def _write_configuration(self, model: Path) -> None:
         if not (model / "config.json").is_file():
             raise NotEnoughEvidence(f"{model} is not a model folder: it has no config.json")
-        command = change_flags(shlex.join(environment.command(model, self.port)), self._flags)
+        command = change_flags(environment.command(model, self.port), self._flags)
         env = environment.environment(self._ranks) | self._env
         pairs = ",".join(f'{name}="{_escape(value)}"' for name, value in env.items())
         self.config.parent.mkdir()
@@ -152,19 +141,11 @@ class Rig:
         )
 
     def _start_supervisord(self) -> None:
-        # In a session of its own: a Ctrl-C at the terminal reaches unfrag alone, which then stops things in order.
-        self._supervisord = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.folder / "supervisord.conf")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            cwd=self.folder,
-        )
+        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.folder / "supervisord.conf")]
+        self._supervisord = Session(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while True:
-            if self._supervisord.poll() is not None or time.monotonic() > deadline:
+            if self._supervisord.process.poll() is not None or time.monotonic() > deadline:
                 last = " | ".join(tail(self.folder / "supervisord.log", 3)) or "it left no log"
                 raise NeverReady(f"supervisord did not start: {last}")
             try:
@@ -184,23 +165,3 @@ def _free_port() -> int:
 
 def _escape(text: str) -> str:
     return text.replace("%", "%%")
-
-
-def _die_with_parent() -> None:
-    """In the child: be sent SIGTERM when unfrag dies, even by SIGKILL (``prctl(PR_SET_PDEATHSIG)``)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return None
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-        process.wait(10)
-    except psutil.Error:
-        pass

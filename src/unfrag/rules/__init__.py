@@ -1,0 +1,81 @@
+"""One cause, one file: a pure function from a Snapshot to a Finding, or None when it has nothing to say.
+
+A rule's module has ``ID``, ``CAUSE``, ``HEALTHY`` (the sentence when it looked and found nothing), ``judge`` and
+``can_judge`` (did it have the facts to look at all). Adding a rule is one file and one line in ``RULES``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Protocol
+
+from unfrag.errors import UsageError
+from unfrag.rules import (
+    allocator_fragmentation,
+    engine_stalled,
+    gpu_imbalance,
+    kv_pool_too_small,
+    pool_fragmentation,
+    preemption_thrash,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unfrag.facts import Finding, Snapshot
+
+Thresholds = dict[str, Any]
+
+
+class Rule(Protocol):
+    ID: str
+    CAUSE: str
+    HEALTHY: str
+
+    def can_judge(self, snapshot: Snapshot) -> bool: ...
+    def judge(self, snapshot: Snapshot, thresholds: Thresholds) -> Finding | None: ...
+
+
+RULES: tuple[Rule, ...] = (
+    gpu_imbalance,
+    pool_fragmentation,
+    allocator_fragmentation,
+    kv_pool_too_small,
+    preemption_thrash,
+    engine_stalled,
+)
+SEVERITIES = ("info", "warning", "critical")
+
+
+def load_thresholds(path: Path | None = None) -> dict[str, Thresholds]:
+    """The defaults, with single values replaced from ``path``. Raises UsageError for an unknown table or key."""
+    defaults = tomllib.loads(resources.files("unfrag.rules").joinpath("thresholds.toml").read_text())
+    if path is None:
+        return defaults
+    try:
+        own = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as fault:
+        raise UsageError(f"{path}: {fault}") from fault
+    for table, values in own.items():
+        if not isinstance(values, dict) or table not in defaults:
+            raise UsageError(f"{path}: [{table}] is not a rule; there are {', '.join(defaults)}")
+        unknown = set(values) - set(defaults[table])
+        if unknown:
+            raise UsageError(f"{path}: [{table}] has no {', '.join(unknown)}; it has {', '.join(defaults[table])}")
+        defaults[table] |= values
+    return defaults
+
+
+def judge_all(snapshot: Snapshot, thresholds: dict[str, Thresholds]) -> tuple[list[Finding], list[str]]:
+    """(findings, best first; sentences of the rules that looked and found nothing)."""
+    findings, healthy = [], []
+    for rule in RULES:
+        if rule.can_judge(snapshot):
+            finding = rule.judge(snapshot, thresholds[rule.CAUSE])
+            if finding is None:
+                healthy.append(rule.HEALTHY)
+            else:
+                findings.append(finding)
+    findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.confidence), reverse=True)
+    return findings, healthy

@@ -1,0 +1,76 @@
+"""The command ``unfrag``: find the verb, run it, turn errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+
+from unfrag import __version__
+from unfrag.commands import COMMANDS, Command
+from unfrag.errors import UnfragError, UsageError
+
+_EXAMPLES = """\
+examples:
+  unfrag demo --quick                     see the whole thing on this machine's CPU, no GPU needed
+  unfrag diagnose                         what is wrong with the server on port 8000
+  unfrag serve MODEL --port 8000          vLLM with /health memory_stats and /flush_cache
+  unfrag bench --label before             measure it; `unfrag compare` two results
+
+exit codes: 0 healthy or done, 1 findings, 2 usage, 3 unreachable or not enough evidence,
+            4 applied, failed, rolled back, 5 rollback failed
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGTERM, _end_in_order)
+    try:
+        args, rest = _parser().parse_known_args(words)
+        args.rest = rest
+        if rest and not getattr(args, "takes_rest", False):
+            raise UsageError(f"unknown: {' '.join(rest)}; see `unfrag {words[0]} --help`")
+        code: int = args.run(args)
+    except UnfragError as fault:
+        return fault.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _end_in_order(*_: object) -> None:
+    """SIGTERM unwinds like Ctrl-C, so that everything that was started is stopped."""
+    raise SystemExit(143)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="unfrag",
+        usage="unfrag VERB [options]",
+        description=_EXAMPLES,
+        epilog="unfrag finds, fixes and guards the GPU memory of large-language-model servers.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"unfrag {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="", required=True)
+    for command in COMMANDS:
+        _add(verbs, command)
+    return parser
+
+
+def _add(verbs: argparse._SubParsersAction[argparse.ArgumentParser], command: Command) -> None:
+    assert command.__doc__ is not None
+    summary = command.__doc__.strip().splitlines()[0]
+    verb = verbs.add_parser(
+        command.NAME,
+        help=summary,
+        description=f"examples:\n{command.EXAMPLES}\n{summary}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.prepare(verb)
+    verb.set_defaults(run=command.run)

@@ -1,0 +1,63 @@
+"""Change a server's flags in its supervisor file, restart, verify, and roll back by itself if it does not hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+NAME = "apply"
+EXAMPLES = """\
+  unfrag apply --config /etc/supervisor/conf.d/glm47flash.conf --dry-run -- --block-size 32 --max-num-seqs 64
+  unfrag apply --config /etc/supervisor/conf.d/glm47flash.conf -- --block-size 32 --max-num-seqs 64
+  unfrag apply --config glm47flash.conf --unset --enforce-eager -- --kv-cache-dtype fp8
+"""
+
+
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """What names a program under supervisord; ``rollback`` takes the same."""
+    parser.add_argument("--config", type=Path, required=True, help="the supervisor file with the program")
+    parser.add_argument("--program", default="glm_vllm", help="its name in that file (default: %(default)s)")
+    parser.add_argument("--server", help="supervisord: unix:///path or http://host:port (default: from its files)")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for ready (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    add_launcher_arguments(parser)
+    parser.add_argument("--unset", action="append", default=[], metavar="--FLAG", help="remove a flag; repeatable")
+    parser.add_argument("flags", nargs="*", metavar="-- --FLAG VALUE", help="vLLM flags to set, behind --")
+
+
+def run(args: argparse.Namespace) -> int:
+    import shlex
+
+    from unfrag.commandline import read_flags
+    from unfrag.errors import UsageError
+    from unfrag.launchers import change
+    from unfrag.launchers.supervisor import SupervisorProgram
+    from unfrag.reports import err, out
+    from unfrag.reports.progress import waiting
+    from unfrag.spellings import repair
+
+    wanted, notes = repair(read_flags(shlex.join(args.flags)))
+    if not wanted and not args.unset:
+        raise UsageError("nothing to change: put flags behind --, or name one with --unset")
+    for note in notes:
+        err().print(note)
+    launcher = SupervisorProgram(args.config, args.program, args.server)
+    planned = change.plan(launcher, wanted, tuple(args.unset))
+    if planned.changes_nothing:
+        err().print(f"{args.config} already says so; nothing to do")
+        return 0
+    out().print(planned.diff(), markup=False)
+    if args.dry_run:
+        err().print("dry run: nothing was changed. The server would be restarted; running requests would be lost.")
+        return 0
+    with waiting(f"restarting {args.program}") as progress:
+        kept = change.apply(launcher, planned, args.timeout, progress)
+    err().print(f"{args.program} runs with the new flags. Back again: unfrag rollback --config {args.config}")
+    err().print(f"kept as {kept.id}", style="dim")
+    return 0

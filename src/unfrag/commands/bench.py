@@ -1,0 +1,76 @@
+"""Measure a server: first tokens, throughput, KV memory and the maximum concurrency, under real load."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+NAME = "bench"
+EXAMPLES = """\
+  unfrag bench --label before --output before.json
+  unfrag bench --prompts 100 --mean-tokens 3200 --in-flight 24 --repeats 3
+  unfrag bench --jsonl questions.jsonl --no-search
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
+    parser.add_argument("--label", default="bench", help="name of this result (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="where to write it (default: unfrag-bench-LABEL.json)")
+    parser.add_argument("--jsonl", type=Path, help='own prompts, one {"prompt": …} a line, instead of generated ones')
+    parser.add_argument("--prompts", type=int, default=100)
+    parser.add_argument("--mean-tokens", type=int, default=3200, help="of a generated prompt (default: %(default)s)")
+    parser.add_argument("--output-tokens", type=int, default=64, help="generated per request (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--in-flight", type=int, default=24, help="requests at a time (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-search", action="store_true", help="skip the search for the maximum concurrency")
+    parser.add_argument("--ttft-limit", type=float, default=4.0, help="P95 seconds it may reach (default: %(default)s)")
+    parser.add_argument("--ceiling", type=int, default=256, help="the search goes no higher (default: %(default)s)")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(args: argparse.Namespace) -> int:
+    from unfrag.bench import run as bench
+    from unfrag.bench.compare import compare
+    from unfrag.bench.workload import generate, load_jsonl, token_counter
+    from unfrag.errors import NotEnoughEvidence, UsageError
+    from unfrag.facts import Unknown
+    from unfrag.probes import http
+    from unfrag.reports import err, out, print_json
+    from unfrag.reports.comparison import table
+
+    if min(args.prompts, args.mean_tokens, args.output_tokens, args.in_flight, args.repeats, args.ceiling) < 1:
+        raise UsageError("--prompts, --mean-tokens, --output-tokens, --in-flight, --repeats and --ceiling start at 1")
+    workload = load_jsonl(args.jsonl, args.output_tokens) if args.jsonl else None
+    with http.client(args.url) as server:
+        model, _ = http.read_model(server)
+        if isinstance(model, Unknown):
+            raise NotEnoughEvidence(f"{args.url}: {model.why}; is the server up?")
+        workload = workload or generate(
+            token_counter(server, model),
+            prompts=args.prompts,
+            mean_tokens=args.mean_tokens,
+            output_tokens=args.output_tokens,
+            seed=args.seed,
+        )
+    plan = bench.BenchPlan(
+        in_flight=args.in_flight,
+        repeats=args.repeats,
+        searches=0 if args.no_search else 1,
+        ttft_limit=args.ttft_limit,
+        ceiling=args.ceiling,
+    )
+    result = bench.bench(args.url, model, workload, plan, args.label, err().print, os.environ.get("OPENAI_API_KEY"))
+    path = args.output or Path(f"unfrag-bench-{args.label}.json")
+    result.write(path)
+    if args.json:
+        print_json(result)
+    else:
+        out().print(table([result], compare([result])))
+    err().print(f"written to {path}; next: `unfrag compare {path} OTHER.json`")
+    return 1 if any(repeat.failed for repeat in result.repeats) else 0

@@ -1,0 +1,51 @@
+"""The whole thing on this machine's CPU: diagnose, apply and measure three configurations, and print the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+NAME = "demo"
+EXAMPLES = """\
+  unfrag demo --quick       under 5 minutes
+  unfrag demo               under 15 minutes: three repeats, with their spread
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="one repeat, 40 prompts")
+    parser.add_argument("--output", type=Path, default=Path("unfrag-demo.json"), help="(default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the JSON instead of the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    import importlib.util
+
+    import msgspec
+
+    from unfrag.bench.compare import compare
+    from unfrag.errors import UsageError
+    from unfrag.reports import err, out, print_json
+    from unfrag.reports.comparison import table
+    from unfrag.reports.progress import waiting
+
+    missing = [name for name in ("vllm", "supervisor", "guidellm") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"the demo needs {', '.join(missing)}: pip install 'unfrag[cpu,bench]', or `make demo` in a clone"
+        )
+    from unfrag.rig.demo import FULL, QUICK, run_demo
+
+    with waiting("demo") as progress:
+        demo = run_demo(QUICK if args.quick else FULL, err().print, progress, show_load=False)
+    results = [configuration.result for configuration in demo.configurations]
+    args.output.write_bytes(msgspec.json.format(msgspec.json.encode(demo), indent=1))
+    if args.json:
+        print_json(demo)
+    else:
+        out().print(table(results, compare(results)))
+    err().print(f"every sample is in {args.output}. On your own server: `unfrag diagnose --url …`, then `unfrag bench`")
+    return 1 if any(repeat.failed for result in results for repeat in result.repeats) else 0

@@ -1,0 +1,145 @@
+"""One change to a running server: back up, write, restart, verify, and take back what does not hold."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
+from unfrag.launchers.files import History, Kept, digest, write_atomically
+from unfrag.launchers.verify import address, problems
+from unfrag.waiting import wait_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unfrag.launchers import Launcher, LaunchSpec
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be done to one configuration file."""
+
+    spec: LaunchSpec
+    content: bytes
+    wanted: dict[str, str | None]
+    removed: tuple[str, ...]
+
+    @property
+    def changes_nothing(self) -> bool:
+        return self.content == self.spec.content
+
+    def diff(self) -> str:
+        """Unified diff of the file."""
+        before, after = (text.decode("utf-8", "replace").splitlines() for text in (self.spec.content, self.content))
+        return "\n".join(difflib.unified_diff(before, after, str(self.spec.path), str(self.spec.path), lineterm=""))
+
+
+def plan(launcher: Launcher, wanted: dict[str, str | None], removed: tuple[str, ...] = ()) -> Change:
+    """Read the file and compute its new content; nothing is written. Raises UsageError."""
+    spec = launcher.read()
+    return Change(spec, launcher.plan(spec, wanted, removed), wanted, removed)
+
+
+def apply(
+    launcher: Launcher,
+    change: Change,
+    timeout: float,
+    progress: Callable[[str], None] = lambda line: None,
+    history: History | None = None,
+) -> Kept:
+    """Make the change, or leave everything as it was.
+
+    Raises:
+        UsageError: nothing was changed: the file or the backup cannot be written, or the file has moved on meanwhile.
+        NotEnoughEvidence: nothing was changed: the launcher does not answer.
+        RolledBack: the server did not come up as wanted; the old file is back and the old server runs.
+        RollbackFailed: the old file is back, but the old server did not come up.
+    """
+    history = history or History()
+    before = launcher.status()  # a launcher that does not answer must be known before anything changes
+    if digest(launcher.read().content) != digest(change.spec.content):
+        raise UsageError(f"{change.spec.path} has changed since it was read: nothing was done. Look at it, then again")
+    kept = history.keep(change.spec.path, change.spec.program, change.spec.content, change.content)
+    try:
+        write_atomically(change.spec.path, change.content)
+        _restart_and_verify(launcher, change, timeout, progress)
+    except BaseException as fault:
+        _take_back(launcher, change.spec, timeout, progress, was_up=not before.failed, why=fault)
+        history.mark(kept, "rolled back")
+        if isinstance(fault, UnfragError):
+            raise RolledBack(f"{fault}\nThe change was taken back; {_now(before.failed)}") from fault
+        raise
+    history.mark(kept, "applied")
+    return kept
+
+
+def _now(was_down: bool) -> str:
+    return "the server was down before and is left so" if was_down else "the old server runs again"
+
+
+def _restart_and_verify(launcher: Launcher, change: Change, timeout: float, progress: Callable[[str], None]) -> None:
+    url = address(launcher.read().command)
+    launcher.restart()
+    status = launcher.status()
+    wait_ready(url, timeout, lambda: _gave_up(launcher), status.log, progress)
+    wrong = problems(url, launcher.status().pid, change.wanted, change.removed)
+    if wrong:
+        raise RolledBack("the server came up, but " + "; ".join(wrong))
+
+
+def _gave_up(launcher: Launcher) -> str | None:
+    status = launcher.status()
+    return f"will not come up: it is {status.state}" if status.failed else None
+
+
+def _take_back(
+    launcher: Launcher,
+    spec: LaunchSpec,
+    timeout: float,
+    progress: Callable[[str], None],
+    was_up: bool,
+    why: BaseException,
+) -> None:
+    progress("taking the change back")
+    try:
+        write_atomically(spec.path, spec.content)
+        launcher.restart()
+        if was_up:
+            wait_ready(address(spec.command), timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
+    except UnfragError as fault:
+        raise RollbackFailed(f"{why}\nand the old server did not come up again: {fault}") from why
+
+
+def rollback(
+    launcher: Launcher,
+    kept: Kept,
+    timeout: float,
+    progress: Callable[[str], None] = lambda line: None,
+    history: History | None = None,
+) -> None:
+    """Go back to the file from before a recorded change, and restart.
+
+    Raises:
+        UsageError: the file is not as that change left it; nothing was changed.
+        RollbackFailed: the old file is back, but its server does not come up.
+    """
+    history = history or History()
+    spec = launcher.read()
+    content = history.before(kept)
+    if digest(spec.content) == kept.before_sha256:
+        raise UsageError(f"{spec.path} is already as it was before {kept.id}; nothing to do")
+    if digest(spec.content) != kept.after_sha256:
+        raise UsageError(
+            f"{spec.path} was edited after {kept.id}: nothing was changed. `unfrag rollback --list` shows all"
+        )
+    launcher.status()
+    write_atomically(spec.path, content)
+    try:
+        launcher.restart()
+        url = address(launcher.read().command)
+        wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
+    except UnfragError as fault:
+        raise RollbackFailed(f"the old file is back, but its server did not come up: {fault}") from fault
+    history.mark(kept, "rolled back")

@@ -1,0 +1,64 @@
+"""A diagnosis as text: the verdict, where the bytes are, what was found, what is healthy, what is unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from unfrag.reports import size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from unfrag.diagnosis import Diagnosis
+    from unfrag.ledger import Card
+
+_COLOUR = {"critical": "red", "warning": "yellow", "info": "cyan"}
+_BAR = 24
+
+
+def render(diagnosis: Diagnosis, console: Console) -> None:
+    """Print it."""
+    console.print(f"[bold]{escape(diagnosis.target)}[/bold]: {_verdict(diagnosis)}")
+    for card in diagnosis.ledger or ():
+        console.print()
+        console.print(_card(card))
+    for finding in diagnosis.findings:
+        colour = _COLOUR[finding.severity]
+        title = f"[{colour}]{finding.severity}[/{colour}] {finding.id} {finding.cause}"
+        console.print(f"\n{title}, confidence {finding.confidence:.0%}")
+        console.print(f"  {escape(finding.summary)}")
+        for line in finding.evidence:
+            console.print(f"  seen: {escape(line)}", style="dim")
+        for line in finding.fixes:
+            console.print(f"  do:   {escape(line)}")
+    if diagnosis.healthy:
+        console.print("\n[green]healthy[/green]")
+        for line in diagnosis.healthy:
+            console.print(f"  {escape(line)}")
+    if diagnosis.unknown:
+        console.print("\nunknown", style="dim")
+        for missing in diagnosis.unknown:
+            console.print(f"  {missing.fact}: {escape(missing.why)}", style="dim")
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    if not diagnosis.findings:
+        return (
+            "[green]healthy[/green], as far as could be seen" if diagnosis.healthy else "unknown: nothing to judge by"
+        )
+    best = diagnosis.findings[0]
+    return f"[{_COLOUR[best.severity]}]{best.cause}[/{_COLOUR[best.severity]}]"
+
+
+def _card(card: Card) -> Table:
+    table = Table(title=f"{card.name}: {size(card.total_bytes)}", title_justify="left", box=None, pad_edge=False)
+    for name, side in (("use", "left"), ("bytes", "right"), ("share", "left"), ("known by", "left")):
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    for line in card.lines:
+        share = line.bytes / card.total_bytes if card.total_bytes else 0.0
+        bar = "█" * round(max(0.0, min(1.0, share)) * _BAR)
+        table.add_row(line.what, size(line.bytes), f"{bar} {share:.1%}", line.source)
+    return table

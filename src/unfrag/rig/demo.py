@@ -1,0 +1,174 @@
+"""The main job on the rig: one KV budget, the article's command before and after its advice, and unfrag's.
+
+Each configuration is put in place by ``apply`` under a real supervisord, diagnosed under load, and measured.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from unfrag import diagnosis, rules
+from unfrag.bench.result import Result
+from unfrag.bench.run import BenchPlan, bench
+from unfrag.bench.workload import Workload, generate, token_counter
+from unfrag.errors import NotEnoughEvidence
+from unfrag.facts import Pool
+from unfrag.launchers import change
+from unfrag.launchers.files import History
+from unfrag.plan.advise import Advice, advise
+from unfrag.probes import http
+from unfrag.rig.environment import SERVED_NAME
+from unfrag.rig.server import Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KV_BUDGET_BYTES = 144 * 2**20
+STOCK_BLOCK_TOKENS = 128
+KV_BYTES_PER_TOKEN = 4096  # 4 layers x 4 heads x (64 key + 64 value) x 2 bytes
+MEAN_TOKENS = 3200
+OUTPUT_TOKENS = 64
+_START_SECONDS = 240.0
+ARTICLE_FLAGS: dict[str, str | None] = {
+    "--block-size": "32",
+    "--max-num-seqs": "256",
+    "--kv-cache-dtype": "float16",
+    "--enable-chunked-prefill": None,
+}
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """One column of the table: what was changed and why, what was found under load, what was measured."""
+
+    label: str
+    flags: dict[str, str | None]
+    advice: tuple[Advice, ...]
+    diagnosis: diagnosis.Diagnosis | None
+    result: Result
+
+
+class Demo(msgspec.Struct, frozen=True):
+    """What the demo writes as JSON."""
+
+    schema_version: int
+    kv_budget_bytes: int
+    configurations: tuple[Configuration, ...]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    prompts: int
+    questions_per_document: int
+    plan: BenchPlan
+
+
+FULL = Size(100, 5, BenchPlan(in_flight=24, repeats=3, searches=3, ceiling=128))
+QUICK = Size(40, 2, BenchPlan(in_flight=24, repeats=1, searches=1, ceiling=64, rounds=1))
+
+
+def run_demo(
+    size: Size, say: Callable[[str], object], progress: Callable[[str], None], show_load: bool | None = None
+) -> Demo:
+    """Run all four configurations; about 4 minutes quick, 12 in full, on two cores.
+
+    Raises:
+        NeverReady, RolledBack, NotEnoughEvidence: a server did not come up; nothing is left running.
+    """
+    untuned: dict[str, str | None] = {"--num-gpu-blocks-override": _blocks(STOCK_BLOCK_TOKENS)}
+    with Rig(untuned) as rig:
+        say(f"vLLM on this CPU under supervisord, {KV_BUDGET_BYTES >> 20} MiB of KV cache in every configuration")
+        say("A: the article's command, untuned")
+        rig.wait_ready(_START_SECONDS, progress)
+        with http.client(rig.url) as server:
+            workload = generate(
+                token_counter(server, SERVED_NAME),
+                prompts=size.prompts,
+                mean_tokens=MEAN_TOKENS,
+                output_tokens=OUTPUT_TOKENS,
+                questions_per_document=size.questions_per_document,
+            )
+            pool = http.read_pool(server)
+        if not isinstance(pool, Pool):
+            raise NotEnoughEvidence(pool.why)
+        history = History(rig.folder / "changes")
+        seen = [_measure(rig, "A untuned", untuned, (), workload, size.plan, say, show_load)]
+        for label, title, flags, advice in _changes(pool, untuned):
+            say(title)
+            for flag in advice:
+                say(f"   {flag.flag} {flag.value or ''}: {flag.why}. Costs: {flag.costs}")
+            earlier = tuple(flag for flag in ARTICLE_FLAGS if flag not in flags)
+            change.apply(rig.launcher, change.plan(rig.launcher, flags, earlier), _START_SECONDS, progress, history)
+            seen.append(_measure(rig, label, flags, advice, workload, size.plan, say, show_load))
+    return Demo(1, KV_BUDGET_BYTES, tuple(seen))
+
+
+def _changes(
+    pool: Pool, untuned: dict[str, str | None]
+) -> Iterator[tuple[str, str, dict[str, str | None], tuple[Advice, ...]]]:
+    yield (
+        "B article",
+        "B: the article's own flags",
+        {**ARTICLE_FLAGS, "--num-gpu-blocks-override": _blocks(int(ARTICLE_FLAGS["--block-size"] or 0))},
+        (),
+    )
+    for label, title, quantize in (
+        (
+            "C unfrag, KV unquantised",
+            "C without KV quantisation: unfrag's choice, the model's numbers untouched",
+            False,
+        ),
+        ("C unfrag", "C: unfrag's choice, FP8 KV allowed", True),
+    ):
+        advice = advise(pool, untuned, MEAN_TOKENS + OUTPUT_TOKENS, quantize)
+        yield label, title, {item.flag: item.value for item in advice}, advice
+
+
+def _blocks(block_tokens: int) -> str:
+    return str(KV_BUDGET_BYTES // (block_tokens * KV_BYTES_PER_TOKEN))
+
+
+def _measure(
+    rig: Rig,
+    label: str,
+    flags: dict[str, str | None],
+    advice: tuple[Advice, ...],
+    workload: Workload,
+    plan: BenchPlan,
+    say: Callable[[str], object],
+    show_load: bool | None,
+) -> Configuration:
+    with _diagnosed_under_load(rig) as found:
+        result = bench(rig.url, SERVED_NAME, workload, plan, label, lambda line: say(f"   {line}"), progress=show_load)
+    best = found[-1] if found else None
+    if best is not None:
+        say(f"   diagnosed under load: {best.verdict}" + "".join(f"\n      {f.summary}" for f in best.findings[:1]))
+    return Configuration(label, flags, advice, best, result)
+
+
+@contextmanager
+def _diagnosed_under_load(rig: Rig, every_seconds: float = 5.0) -> Iterator[list[diagnosis.Diagnosis]]:
+    """Diagnose every few seconds while the body runs; yields the list, the gravest finding last."""
+    found: list[diagnosis.Diagnosis] = []
+    done = threading.Event()
+    thresholds = rules.load_thresholds()
+
+    def look() -> None:
+        while not done.wait(every_seconds):
+            snapshot = diagnosis.collect_live(rig.url, rig.log, rig.config, "glm_vllm")
+            found.append(diagnosis.diagnose(snapshot, thresholds))
+
+    thread = threading.Thread(target=look, name="diagnose", daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+        found.sort(key=lambda d: max((rules.SEVERITIES.index(f.severity) for f in d.findings), default=-1))

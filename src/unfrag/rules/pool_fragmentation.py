@@ -1,0 +1,57 @@
+"""Free KV blocks lie scattered. That costs something only where adjacent blocks matter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unfrag.facts import Finding, Launch, Pool
+
+if TYPE_CHECKING:
+    from unfrag.facts import Snapshot
+
+ID = "UF002"
+CAUSE = "pool_fragmentation"
+HEALTHY = "Free KV blocks lie together, or there are too few to matter."
+
+
+def can_judge(snapshot: Snapshot) -> bool:
+    return isinstance(snapshot.pool, Pool)
+
+
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    pool = snapshot.pool
+    assert isinstance(pool, Pool)
+    if pool.free_blocks == 0:
+        return None
+    ratio = 1 - pool.largest_free_block / pool.free_blocks
+    likely = pool.largest_free_block < thresholds["largest_free_block_likely"]
+    confirmed = (
+        pool.largest_free_block < thresholds["largest_free_block_symptom"]
+        and pool.free_blocks > thresholds["free_blocks"]
+    )
+    if ratio < thresholds["fragmentation_ratio"] or not (likely or confirmed):
+        return None
+    moves_blocks = _moves_blocks(snapshot)
+    truth = (
+        "This server hands KV blocks to other places, so each run costs a copy of its own."
+        if moves_blocks
+        else "vLLM's pool is paged: any free block serves any request, so this alone fails nothing and slows nothing. "
+        "It matters with KV transfer, offloading, or a pool that is to shrink."
+    )
+    return Finding(
+        id=ID,
+        cause=CAUSE,
+        severity="warning" if moves_blocks else "info",
+        confidence=0.9 if confirmed else 0.6,
+        summary=f"{pool.free_blocks} free KV blocks, at most {pool.largest_free_block} of them adjacent. {truth}",
+        evidence=(
+            f"free_blocks {pool.free_blocks}, largest_free_block {pool.largest_free_block}, "
+            f"fragmentation {ratio:.0%}" + (f", {pool.free_runs} runs" if pool.free_runs is not None else ""),
+        ),
+        fixes=("unfrag flush   # drops evictable cached blocks, harms no running request",),
+    )
+
+
+def _moves_blocks(snapshot: Snapshot) -> bool:
+    flags = snapshot.launch.flags if isinstance(snapshot.launch, Launch) else {}
+    return any(flag in flags for flag in ("--kv-transfer-config", "--kv-offloading-size", "--kv-offloading-backend"))

@@ -1,0 +1,70 @@
+"""``vllm serve`` with the plugin enabled next to whatever plugins were, in the foreground."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from unfrag.commandline import read_flags
+from unfrag.errors import UsageError
+from unfrag.session import Session
+from unfrag.spellings import repair_words
+from unfrag.vllm_plugins import VARIABLE, from_environment
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_STOP_SECONDS = 30.0
+
+
+def serve(words: list[str]) -> NoReturn:
+    """Become ``vllm serve WORDS``: same process, so signals and exit codes are vLLM's own.
+
+    Raises:
+        UsageError: vLLM is not installed.
+    """
+    os.execve(sys.executable, _command(words), {**os.environ, VARIABLE: from_environment()})
+
+
+def serve_rig(words: list[str]) -> int:
+    """Serve the rig's model on 127.0.0.1 until SIGINT or SIGTERM; ends with everything it started. The exit code."""
+    import shlex
+
+    from unfrag.rig import environment
+    from unfrag.rig.model import ensure_model
+
+    own = read_flags(shlex.join(words))
+    ranks = own.get("--tensor-parallel-size") or own.get("-tp") or "1"
+    defaults = environment.server_flags()
+    flags = [word for flag, value in defaults.items() if flag not in own for word in (flag, value) if word is not None]
+    env = {
+        **environment.environment(int(ranks) if ranks.isdecimal() else 1),
+        **os.environ,
+        VARIABLE: from_environment(),
+    }
+    command = _command([str(ensure_model()), *flags, *words])
+    session = Session(command, env=env)
+    stopped_by: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        stopped_by.append(number)
+        session.process.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        code = session.process.wait()
+    finally:
+        session.end(signal.SIGTERM, grace=_STOP_SECONDS)
+    return 0 if stopped_by else code
+
+
+def _command(words: list[str]) -> list[str]:
+    if importlib.util.find_spec("vllm") is None:
+        raise UsageError(
+            "vLLM is not installed here: pip install 'unfrag[cuda]', or 'unfrag[cpu]' for a machine without a GPU"
+        )
+    return [sys.executable, "-m", "unfrag.engine.serve", *repair_words(words)]
