@@ -34,8 +34,10 @@ def main(argv: list[str] | None = None) -> int:
             raise UsageError(f"unknown: {' '.join(rest)}; see `unfrag {words[0]} --help`")
         code: int = args.run(args)
     except UnfragError as fault:
+        sys.stderr.write(f"unfrag: {fault}\n")
         return fault.exit_code
     except KeyboardInterrupt:
+        sys.stderr.write("unfrag: interrupted\n")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

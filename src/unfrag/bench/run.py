@@ -29,6 +29,7 @@ class BenchPlan:
         searches: searches for the maximum concurrency; each after the first begins at the last value found.
         ttft_limit: P95 seconds that a level may reach.
         ceiling: the search goes no higher.
+        precision: how near the search goes, as a share of the value (and never nearer than 1).
         rounds: a level of n is tried with rounds x n requests.
         max_seconds: for one pass or level; requests cut off by it count as failed.
     """
@@ -38,18 +39,18 @@ class BenchPlan:
     searches: int = 1
     ttft_limit: float = 4.0
     ceiling: int = 256
+    precision: float = 0.0625
     rounds: int = 2
     max_seconds: float = 900.0
 
 
 def bench(
     url: str,
-    model: str,
+    load: LoadGenerator,
     workload: Workload,
     plan: BenchPlan,
     label: str,
     say: Callable[[str], object] = lambda line: None,
-    api_key: str | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Warm up, repeat, search. ``progress``: show GuideLLM's display (default: when stderr is a terminal).
@@ -58,23 +59,22 @@ def bench(
         NotEnoughEvidence: the server cannot be loaded at all. Requests that fail are counted, not raised.
     """
     show = sys.stderr.isatty() if progress is None else progress
-    with LoadGenerator(url, model, api_key) as load:
-        say(f"{label}: warming up with {len(workload.warmup)} prompts")
-        warm_up(load, url, workload, plan.in_flight, plan.max_seconds)
-        repeats = []
-        for i in range(plan.repeats):
-            repeats.append(measure(load, url, workload.prompts, plan.in_flight, plan.max_seconds, show))
-            say(f"{label}: pass {i + 1} of {plan.repeats}: {_in_words(repeats[-1])}")
-        found: list[MaxConcurrency] = []
-        for _ in range(plan.searches):
+    say(f"{label}: warming up with {len(workload.warmup)} prompts")
+    warm_up(load, url, workload, plan.in_flight, plan.max_seconds)
+    repeats = []
+    for i in range(plan.repeats):
+        repeats.append(measure(load, url, workload.prompts, plan.in_flight, plan.max_seconds, show))
+        say(f"{label}: pass {i + 1} of {plan.repeats}: {_in_words(repeats[-1])}")
+    found: list[MaxConcurrency] = []
+    for _ in range(plan.searches):
 
-            def attempt(level: int) -> Repeat:
-                seen = measure(load, url, level_prompts(workload, level, plan.rounds), level, plan.max_seconds, show)
-                say(f"{label}: {level} in flight: {_why_not(seen, plan.ttft_limit) or 'holds'}")
-                return seen
+        def attempt(level: int) -> Repeat:
+            seen = measure(load, url, level_prompts(workload, level, plan.rounds), level, plan.max_seconds, show)
+            say(f"{label}: {level} in flight: {_why_not(seen, plan.ttft_limit) or 'holds'}")
+            return seen
 
-            start = int(statistics.median(f.value for f in found)) if found else plan.in_flight // 2
-            found.append(max_concurrency(attempt, plan.ttft_limit, start, plan.ceiling, known=bool(found)))
+        start = int(statistics.median(f.value for f in found)) if found else plan.in_flight // 2
+        found.append(max_concurrency(attempt, plan.ttft_limit, start, plan.ceiling, plan.precision, bool(found)))
     return _result(url, label, workload, plan, repeats, found)
 
 
@@ -135,12 +135,17 @@ def _hit_rate(before: object, after: object) -> float | None:
 
 
 def max_concurrency(
-    attempt: Callable[[int], Repeat], ttft_limit: float, start: int, ceiling: int, known: bool = False
+    attempt: Callable[[int], Repeat],
+    ttft_limit: float,
+    start: int,
+    ceiling: int,
+    precision: float = 0.0625,
+    known: bool = False,
 ) -> MaxConcurrency:
     """The most requests in flight with no failure, no preemption and P95 TTFT within the limit.
 
-    From ``start``, doubles until a level does not hold, or halves until one does; then bisects between the two, to 1
-    up to 16 and to 6% above. With ``known``, ``start`` is a former result and steps of an eighth replace doubling.
+    From ``start``, doubles until a level does not hold, or halves until one does; then bisects between the two, to
+    1 or to ``precision``. With ``known``, ``start`` is a former result and steps of an eighth replace doubling.
 
     Args:
         attempt: runs one level and returns what happened.
@@ -161,7 +166,7 @@ def max_concurrency(
             good, level = level, min(level + step, ceiling)
         else:
             bad, level = level, level - max(1, level // 8) if known else level // 2
-    while bad - good > max(1, good // 16):
+    while bad - good > max(1, good * precision):
         middle = (good + bad) // 2
         if holds(middle):
             good = middle

@@ -37,6 +37,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from unfrag.bench import run as bench
     from unfrag.bench.compare import compare
+    from unfrag.bench.load import LoadGenerator
     from unfrag.bench.workload import generate, load_jsonl, token_counter
     from unfrag.errors import NotEnoughEvidence, UsageError
     from unfrag.facts import Unknown
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         ttft_limit=args.ttft_limit,
         ceiling=args.ceiling,
     )
-    result = bench.bench(args.url, model, workload, plan, args.label, err().print, os.environ.get("OPENAI_API_KEY"))
+    with LoadGenerator(args.url, model, os.environ.get("OPENAI_API_KEY")) as load:
+        result = bench.bench(args.url, load, workload, plan, args.label, err().print)
     path = args.output or Path(f"unfrag-bench-{args.label}.json")
     result.write(path)
     if args.json:

@@ -30,6 +30,7 @@ def advise(
     flags: dict[str, str | None],
     request_tokens: int,
     allow_kv_quantization: bool,
+    held: int | None = None,
 ) -> tuple[Advice, ...]:
     """Flags that make the same KV bytes hold more requests.
 
@@ -38,6 +39,7 @@ def advise(
         flags: the server's command line now.
         request_tokens: prompt and output of a typical request.
         allow_kv_quantization: FP8 KV changes the model's numbers; it is only advised when asked for.
+        held: requests at a time that a bench saw this server hold without preemption; None when not measured.
 
     Raises:
         NotEnoughEvidence: the pool does not say its size.
@@ -80,14 +82,19 @@ def advise(
                 "none: it only keeps the budget",
             )
         )
-    seats = max(1, int((blocks - 1) * block // request_tokens))
-    advice.append(
-        Advice(
-            "--max-num-seqs",
-            str(seats),
-            f"{(blocks - 1) * block:,} tokens hold {seats} requests of {request_tokens:,}: more at once would "
-            "preempt one another and compute twice",
-            "requests beyond that wait; with prompts that share long prefixes it may be set higher",
-        )
-    )
+    tokens = (blocks - 1) * block
+    advice.append(_seats(tokens, tokens / (pool.capacity_tokens or tokens), request_tokens, held))
     return tuple(advice)
+
+
+def _seats(tokens: int, growth: float, request_tokens: int, held: int | None) -> Advice:
+    """``--max-num-seqs``: from what a bench saw, else from requests that share nothing."""
+    if held is not None:
+        seats = max(1, int(held * growth))
+        why = f"{held} at a time ran without preemption, and the pool holds {growth:.2f} times the tokens now"
+        costs = "requests beyond that wait; measured with this workload, so measure again for another"
+    else:
+        seats = max(1, tokens // request_tokens)
+        why = f"{tokens:,} tokens hold {seats} requests of {request_tokens:,}; more would preempt one another"
+        costs = "requests beyond that wait; with prompts that share long prefixes it may be set higher"
+    return Advice("--max-num-seqs", str(seats), why, costs)

@@ -5,6 +5,7 @@ Each configuration is put in place by ``apply`` under a real supervisord, diagno
 
 from __future__ import annotations
 
+import statistics
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag import diagnosis, rules
+from unfrag.bench.load import LoadGenerator
 from unfrag.bench.result import Result
 from unfrag.bench.run import BenchPlan, bench
 from unfrag.bench.workload import Workload, generate, token_counter
@@ -70,7 +72,7 @@ class Size:
 
 
 FULL = Size(100, 5, BenchPlan(in_flight=24, repeats=3, searches=3, ceiling=128))
-QUICK = Size(40, 2, BenchPlan(in_flight=24, repeats=1, searches=1, ceiling=64, rounds=1))
+QUICK = Size(40, 2, BenchPlan(in_flight=24, repeats=1, searches=1, ceiling=64, rounds=1, precision=0.25))
 
 
 def run_demo(
@@ -82,7 +84,7 @@ def run_demo(
         NeverReady, RolledBack, NotEnoughEvidence: a server did not come up; nothing is left running.
     """
     untuned: dict[str, str | None] = {"--num-gpu-blocks-override": _blocks(STOCK_BLOCK_TOKENS)}
-    with Rig(untuned) as rig:
+    with Rig(untuned) as rig, LoadGenerator(rig.url, SERVED_NAME) as load:
         say(f"vLLM on this CPU under supervisord, {KV_BUDGET_BYTES >> 20} MiB of KV cache in every configuration")
         say("A: the article's command, untuned")
         rig.wait_ready(_START_SECONDS, progress)
@@ -98,19 +100,19 @@ def run_demo(
         if not isinstance(pool, Pool):
             raise NotEnoughEvidence(pool.why)
         history = History(rig.folder / "changes")
-        seen = [_measure(rig, "A untuned", untuned, (), workload, size.plan, say, show_load)]
-        for label, title, flags, advice in _changes(pool, untuned):
+        seen = [_measure(rig, load, "A untuned", untuned, (), workload, size.plan, say, show_load)]
+        for label, title, flags, advice in _changes(pool, untuned, seen[0].result):
             say(title)
             for flag in advice:
                 say(f"   {flag.flag} {flag.value or ''}: {flag.why}. Costs: {flag.costs}")
             earlier = tuple(flag for flag in ARTICLE_FLAGS if flag not in flags)
             change.apply(rig.launcher, change.plan(rig.launcher, flags, earlier), _START_SECONDS, progress, history)
-            seen.append(_measure(rig, label, flags, advice, workload, size.plan, say, show_load))
+            seen.append(_measure(rig, load, label, flags, advice, workload, size.plan, say, show_load))
     return Demo(1, KV_BUDGET_BYTES, tuple(seen))
 
 
 def _changes(
-    pool: Pool, untuned: dict[str, str | None]
+    pool: Pool, untuned: dict[str, str | None], before: Result
 ) -> Iterator[tuple[str, str, dict[str, str | None], tuple[Advice, ...]]]:
     yield (
         "B article",
@@ -118,6 +120,7 @@ def _changes(
         {**ARTICLE_FLAGS, "--num-gpu-blocks-override": _blocks(int(ARTICLE_FLAGS["--block-size"] or 0))},
         (),
     )
+    held = int(statistics.median(found.value for found in before.max_concurrency)) or None
     for label, title, quantize in (
         (
             "C unfrag, KV unquantised",
@@ -126,7 +129,7 @@ def _changes(
         ),
         ("C unfrag", "C: unfrag's choice, FP8 KV allowed", True),
     ):
-        advice = advise(pool, untuned, MEAN_TOKENS + OUTPUT_TOKENS, quantize)
+        advice = advise(pool, untuned, MEAN_TOKENS + OUTPUT_TOKENS, quantize, held)
         yield label, title, {item.flag: item.value for item in advice}, advice
 
 
@@ -136,6 +139,7 @@ def _blocks(block_tokens: int) -> str:
 
 def _measure(
     rig: Rig,
+    load: LoadGenerator,
     label: str,
     flags: dict[str, str | None],
     advice: tuple[Advice, ...],
@@ -145,7 +149,7 @@ def _measure(
     show_load: bool | None,
 ) -> Configuration:
     with _diagnosed_under_load(rig) as found:
-        result = bench(rig.url, SERVED_NAME, workload, plan, label, lambda line: say(f"   {line}"), progress=show_load)
+        result = bench(rig.url, load, workload, plan, label, lambda line: say(f"   {line}"), show_load)
     best = found[-1] if found else None
     if best is not None:
         say(f"   diagnosed under load: {best.verdict}" + "".join(f"\n      {f.summary}" for f in best.findings[:1]))

@@ -106,7 +106,9 @@ def _save_tokenizer(folder: Path) -> None:
 def _save_weights(folder: Path) -> None:
     import torch
     from transformers import Glm4MoeLiteConfig, Glm4MoeLiteForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     torch.manual_seed(SEED)
     model = Glm4MoeLiteForCausalLM(Glm4MoeLiteConfig(**CONFIG)).to(torch.bfloat16)
     model.save_pretrained(folder)

@@ -1,0 +1,51 @@
+# Every target sets up by itself: a virtual environment in .venv with everything pinned in requirements.lock.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-quick test test-fast check bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## Make .venv with real vLLM for CPUs, GuideLLM, supervisor and the tools to check and test
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@echo "setting up $(VENV): about 4 GB on disk, 2 to 5 minutes the first time"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --no-deps -r requirements.lock || { \
+	  echo "If torch==…+cpu was not found: add PyTorch's index of CPU wheels to pip (PIP_EXTRA_INDEX_URL), then again."; \
+	  exit 1; }
+	@$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
+demo: setup ## The whole thing on this machine's CPU, three repeats with their spread (12 minutes)
+	$(BIN)/unfrag demo
+
+demo-quick: setup ## The same with one repeat (4 minutes)
+	$(BIN)/unfrag demo --quick
+
+test: setup ## All tests, the ones on a real engine included (10 minutes)
+	$(BIN)/python -m pytest
+
+test-fast: setup ## Only the tests that start no server (10 seconds)
+	$(BIN)/python -m pytest --ignore tests/engine --ignore tests/e2e
+
+check: setup ## ruff and mypy strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## Every number the README claims
+	$(BIN)/python benchmarks/health_poll.py
+	$(BIN)/unfrag demo
+
+lock: ## Write requirements.lock anew from what is in .venv
+	$(BIN)/python -m pip freeze --all | grep -v -E '^(pip|unfrag|-e |#|torchvision|torchaudio|torchcodec)' > requirements.lock
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,131 @@
+"""What a user types and gets: one line on stderr, the right exit code, nothing on stdout that is not data."""
+
+import json
+import socket
+
+import pytest
+
+from unfrag.cli import main
+
+
+@pytest.fixture
+def dead_url():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def run(capsys, *words):
+    try:
+        code = main(list(words))
+    except SystemExit as ended:
+        code = ended.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["diagnose", "--nonsense"], ["flush", "x"], ["compare"], []])
+def test_a_wrong_command_line_is_2(capsys, words):
+    code, out, _ = run(capsys, *words)
+    assert (code, out) == (2, "")
+
+
+@pytest.mark.parametrize("verb", ["diagnose", "flush", "bench"])
+def test_a_dead_port_is_3_and_one_line(capsys, dead_url, verb):
+    code, _, err = run(capsys, verb, "--url", dead_url)
+    assert code == 3
+    assert len(err.strip().splitlines()) == 1
+    assert dead_url in err
+
+
+def test_diagnose_reads_pasted_evidence(capsys, tmp_path):
+    (tmp_path / "health.json").write_text(
+        '{"gpu_cache_usage": 0.68, "free_blocks": 142, "largest_free_block": 30, "block_size_bytes": 16384}'
+    )
+    (tmp_path / "nvidia_smi.txt").write_text("11, 12288, GPU-00000000-aaaa\n12, 3072, GPU-00000000-aaaa\n")
+    (tmp_path / "launch.txt").write_text("vllm serve m --tensor-parallel-size 4")
+    (tmp_path / "context.json").write_text('{"engine": "vllm", "engine_version": "0.6.3", "gpus": null}')
+    code, out, _ = run(capsys, "diagnose", "--evidence", str(tmp_path), "--json")
+    report = json.loads(out)
+    assert code == 0, "neither finding is critical"
+    assert report["verdict"] == "gpu_imbalance"
+    assert [finding["cause"] for finding in report["findings"]] == ["gpu_imbalance", "pool_fragmentation"]
+    assert {missing["fact"] for missing in report["unknown"]} >= {"metrics", "log", "ledger"}
+    assert run(capsys, "diagnose", "--evidence", str(tmp_path), "--fail-on", "warning")[0] == 1
+
+
+def test_diagnose_as_text_speaks_of_the_same(capsys, tmp_path):
+    (tmp_path / "log.txt").write_text("ERROR Free memory: 1.2 GiB, allocation failed\n")
+    code, out, _ = run(capsys, "diagnose", "--evidence", str(tmp_path))
+    assert code == 1
+    assert "allocator_fragmentation" in out
+    assert "Guides call this confirmed" in " ".join(out.split())
+
+
+def test_an_empty_folder_is_not_enough_evidence(capsys, tmp_path):
+    code, out, _ = run(capsys, "diagnose", "--evidence", str(tmp_path), "--json")
+    assert code == 3
+    assert json.loads(out)["verdict"] == "unknown"
+    assert run(capsys, "diagnose", "--evidence", str(tmp_path / "none"))[0] == 2
+
+
+def test_apply_dry_run_shows_the_diff_and_changes_nothing(capsys, tmp_path):
+    config = tmp_path / "glm47flash.conf"
+    config.write_bytes(b"[program:glm_vllm]\r\ncommand=python -m vllm.x --port 8000\r\n")
+    before = config.read_bytes()
+    words = ["apply", "--config", str(config), "--dry-run", "--", "--kv-cache-dtype", "fp16", "--block-size", "32"]
+    code, out, err = run(capsys, *words)
+    assert code == 0
+    assert "+command=python -m vllm.x --port 8000 --kv-cache-dtype float16 --block-size 32" in out
+    assert "fp16 is spelled float16" in err
+    assert config.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--program", "other", "--", "--a", "1"], "no [program:other]"),
+        ([], "nothing to change"),
+        (["--server", "ftp://x", "--", "--a", "1"], "unix://"),
+    ],
+)
+def test_apply_refuses_in_one_line(capsys, tmp_path, words, said):
+    config = tmp_path / "glm47flash.conf"
+    config.write_text("[program:glm_vllm]\ncommand=python -m vllm.x\n")
+    code, _, err = run(capsys, "apply", "--config", str(config), *words)
+    assert code == 2
+    assert said in err.splitlines()[-1]
+    assert config.read_text() == "[program:glm_vllm]\ncommand=python -m vllm.x\n"
+
+
+def test_apply_with_supervisor_down_is_3_and_changes_nothing(capsys, tmp_path):
+    config = tmp_path / "glm47flash.conf"
+    config.write_text("[program:glm_vllm]\ncommand=python -m vllm.x\n")
+    server = f"unix://{tmp_path}/none.sock"
+    code, _, err = run(capsys, "apply", "--config", str(config), "--server", server, "--", "--a", "1")
+    assert code == 3
+    assert "supervisord does not answer" in err
+    assert config.read_text() == "[program:glm_vllm]\ncommand=python -m vllm.x\n"
+
+
+def test_rollback_without_a_record_is_2(capsys, tmp_path):
+    config = tmp_path / "glm47flash.conf"
+    config.write_text("[program:glm_vllm]\ncommand=x\n")
+    code, _, err = run(capsys, "rollback", "--config", str(config))
+    assert code == 2
+    assert "on record" in err
+
+
+def test_compare_wants_results(capsys, tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    assert run(capsys, "compare", str(tmp_path / "a.json"))[0] == 2
+    code, _, err = run(capsys, "compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"))
+    assert code == 2
+    assert "not a result" in err
+
+
+def test_bench_names_the_wrong_line_before_it_asks_the_server(capsys, tmp_path, dead_url):
+    (tmp_path / "own.jsonl").write_text('{"prompt": "a"}\nnot json\n')
+    code, _, err = run(capsys, "bench", "--url", dead_url, "--jsonl", str(tmp_path / "own.jsonl"))
+    assert code == 2
+    assert "line 2" in err

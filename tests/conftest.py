@@ -1,0 +1,32 @@
+"""What several tests share: a clean environment, and one rig for all that only read from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SMALL_POOL = {"--block-size": "32", "--num-gpu-blocks-override": "257", "--max-num-seqs": "16"}
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path_factory, monkeypatch):
+    """Backups and records of a test go to a folder of its own; nothing of the caller's environment leaks in."""
+    monkeypatch.setenv("UNFRAG_STATE", str(tmp_path_factory.mktemp("state")))
+    for name in ("UNFRAG_TOKEN", "VLLM_PLUGINS", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def rig():
+    """Real vLLM with unfrag's plugin under a real supervisord: 256 blocks of 32 tokens. Tests leave it as it was."""
+    from unfrag.rig.server import Rig
+
+    with Rig(SMALL_POOL) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return Path(__file__).parent.parent

@@ -1,0 +1,33 @@
+"""Who may flush: callers on this machine, or holders of the token; never a foreign web page."""
+
+import pytest
+from fastapi import Request
+
+from unfrag.engine import access
+
+
+def refusal(host, **headers):
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    client = None if host is None else (host, 1)
+    return access.refusal(Request({"type": "http", "headers": raw, "client": client}))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_may(host):
+    assert refusal(host) is None
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "", "evil", None])
+def test_others_may_not(host, monkeypatch):
+    assert "this machine" in refusal(host)
+    assert "this machine" in refusal(host, authorization="Bearer ")
+    monkeypatch.setenv("UNFRAG_TOKEN", "s3cret")
+    assert "this machine" in refusal(host, authorization="Bearer wrong")
+    assert "this machine" in refusal(host, authorization="s3cret")
+    assert refusal(host, authorization="Bearer s3cret") is None
+
+
+def test_a_foreign_page_on_this_machine_may_not():
+    assert "another site" in refusal("127.0.0.1", origin="https://evil.example")
+    assert "another site" in refusal("127.0.0.1", origin="null")
+    assert refusal("127.0.0.1", origin="http://localhost:3000") is None

@@ -1,0 +1,147 @@
+"""The engine core's half, on vLLM's own BlockPool and on a real engine stepped by hand."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unfrag.engine import core
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_run_lengths_are_those_of_a_plain_count(ids):
+    expected, previous = [], None
+    for block in sorted(ids):
+        if previous is not None and block == previous + 1:
+            expected[-1] += 1
+        else:
+            expected.append(1)
+        previous = block
+    assert core.run_lengths(sorted(ids)) == expected
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """A real engine in this process: its scheduler can be looked into and stepped one step at a time."""
+    from unfrag.rig import environment
+    from unfrag.rig.model import ensure_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**environment.environment(), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
+            patch.setenv(name, value)
+        from vllm import LLM
+
+        llm = LLM(
+            str(ensure_model()),
+            max_model_len=2048,
+            block_size=32,
+            num_gpu_blocks_override=129,
+            enforce_eager=True,
+            max_num_seqs=8,
+        )
+        yield llm
+        llm.llm_engine.engine_core.shutdown()
+
+
+def engine_core(llm):
+    return llm.llm_engine.engine_core.engine_core
+
+
+def generate(llm, prompts, each_step=lambda step: None):
+    """Step the engine by hand until every prompt is answered; token ids by prompt. Same calls, same batches."""
+    from vllm import SamplingParams
+
+    for i, tokens in enumerate(prompts):
+        params = SamplingParams(max_tokens=24, temperature=0, ignore_eos=True)
+        llm.llm_engine.add_request(str(i), {"prompt_token_ids": tokens}, params)
+    answers, step = {}, 0
+    while llm.llm_engine.has_unfinished_requests():
+        for output in llm.llm_engine.step():
+            answers[output.request_id] = tuple(output.outputs[0].token_ids)
+        each_step(step)
+        step += 1
+    return answers
+
+
+def shared_prompts(seed, count):
+    """Prompts of which half share a prefix of several blocks, so that live requests hold blocks in common."""
+    rng = random.Random(seed)
+    prefix = [rng.randrange(10, 8000) for _ in range(160)]
+    return [
+        (prefix if i % 2 else []) + [rng.randrange(10, 8000) for _ in range(rng.randrange(40, 200))]
+        for i in range(count)
+    ]
+
+
+def test_a_reading_agrees_with_vllms_own_counts_after_every_step(engine):
+    pool = engine_core(engine).scheduler.kv_cache_manager.block_pool
+    seen = []
+
+    def check(_):
+        stats = core.read_pool(engine_core(engine))
+        free = {block.block_id for block in pool.free_block_queue.get_all_free_blocks()}
+        assert stats["free_blocks"] == pool.get_num_free_blocks() == len(free)
+        assert stats["pinned_blocks"] + stats["free_blocks"] == stats["total_blocks"] == 128
+        assert stats["gpu_cache_usage"] == pool.get_usage()
+        assert stats["largest_free_block"] <= stats["free_blocks"]
+        assert stats["cached_blocks"] == sum(pool.blocks[i].block_hash is not None for i in free)
+        seen.append(stats)
+
+    generate(engine, shared_prompts(1, 20), check)
+    assert seen[-1]["steps"] > seen[0]["steps"]
+    assert max(stats["tail_waste_tokens"] for stats in seen) > 0
+    assert seen[-1]["pinned_blocks"] == 0
+    assert seen[-1]["cached_blocks"] > 0
+
+
+def test_churn_scatters_the_free_blocks_and_the_reading_sees_it(engine):
+    core.unfrag_flush(engine_core(engine), cached=True, allocator=False)
+    ratios = []
+    for seed in range(4):
+        generate(
+            engine,
+            shared_prompts(seed, 16),
+            lambda _: ratios.append(core.read_pool(engine_core(engine))["fragmentation_ratio"]),
+        )
+    assert max(ratios) > 0.5
+
+
+def test_a_flush_at_every_step_changes_no_token_of_live_requests(engine):
+    def cold_run(each_step=lambda step: None):
+        core.unfrag_flush(engine_core(engine), cached=True, allocator=True)
+        return generate(engine, shared_prompts(2, 8), each_step)
+
+    flushed = []
+
+    def flush(_):
+        flushed.append(core.unfrag_flush(engine_core(engine), cached=True, allocator=True))
+
+    plain = cold_run()
+    assert cold_run() == plain, "the engine itself must repeat before the flush can be judged"
+    assert cold_run(flush) == plain
+    assert any(result["before"]["pinned_blocks"] for result in flushed), "flushed while requests were live"
+    assert any(result["before"]["cached_blocks"] for result in flushed), "and there was something to drop"
+    assert all(result["after"]["cached_blocks"] == 0 for result in flushed)
+    assert all(r["after"]["pinned_blocks"] == r["before"]["pinned_blocks"] for r in flushed)
+
+
+def test_a_dropped_block_is_not_hit_again_and_a_kept_one_is(engine):
+    (prompt,) = shared_prompts(3, 1)
+    manager = engine_core(engine).scheduler.kv_cache_manager
+    generate(engine, [prompt])
+    pool = manager.block_pool
+    assert len(pool.cached_block_hash_to_block) > 0
+    core.unfrag_flush(engine_core(engine), cached=True, allocator=False)
+    assert len(pool.cached_block_hash_to_block) == 0
+
+
+def test_a_reading_is_not_repeated_before_it_is_paid_for(engine, monkeypatch):
+    readings = core.Readings(engine_core(engine))
+    count = []
+    monkeypatch.setattr(core, "read_pool", lambda _: count.append(1) or {"free_blocks": 1})
+    clock = iter([0.0, 0.0, 1.0, 1.0, 100.0, 100.0, 199.0, 199.0, 201.0, 202.0, 202.0, 202.0, 202.0, 202.0])
+    monkeypatch.setattr(core.time, "monotonic", lambda: next(clock))
+    ages = [readings.current()["age_seconds"] for _ in range(3)]
+    assert len(count) == 1, "a reading of 1 s at 0.5% is due again after 200 s"
+    assert ages[0] < ages[1] < ages[2]
