@@ -137,11 +137,18 @@ def test_a_dropped_block_is_not_hit_again_and_a_kept_one_is(engine):
 
 
 def test_a_reading_is_not_repeated_before_it_is_paid_for(engine, monkeypatch):
-    readings = core.Readings(engine_core(engine))
-    count = []
-    monkeypatch.setattr(core, "read_pool", lambda _: count.append(1) or {"free_blocks": 1})
-    clock = iter([0.0, 0.0, 1.0, 1.0, 100.0, 100.0, 199.0, 199.0, 201.0, 202.0, 202.0, 202.0, 202.0, 202.0])
-    monkeypatch.setattr(core.time, "monotonic", lambda: next(clock))
-    ages = [readings.current()["age_seconds"] for _ in range(3)]
-    assert len(count) == 1, "a reading of 1 s at 0.5% is due again after 200 s"
-    assert ages[0] < ages[1] < ages[2]
+    now, read = [0.0], []
+
+    def takes_a_second(_):
+        read.append(now[0])
+        now[0] += 1.0
+        return {"free_blocks": 1}
+
+    monkeypatch.setattr(core, "read_pool", takes_a_second)
+    readings = core.Readings(engine_core(engine), clock=lambda: now[0])
+    ages = []
+    for second in (0, 50, 200, 202):
+        now[0] = max(now[0], second)
+        ages.append(readings.current()["age_seconds"])
+    assert read == [0, 202], "a reading of 1 s at 0.5% is due again 200 s after it ended"
+    assert ages == [0, 49, 199, 0]

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unfrag.bench.load import LoadGenerator
 from unfrag.bench.result import MaxConcurrency, Repeat, Result, Trial, summarise
 from unfrag.bench.sampler import Sampler
 from unfrag.facts import Launch, Metrics, Pool, Unknown
@@ -16,6 +15,7 @@ from unfrag.probes import http, launch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unfrag.bench.load import LoadGenerator
     from unfrag.bench.workload import Prompt, Workload
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unfrag.engine import interface, ranks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # A reading may take this share of the engine's time: after one that took t, the same answer is given for t/share.
 _SHARE = 0.005
@@ -21,8 +24,9 @@ class Readings:
     One instance lives on the ``EngineCore``; all calls come from its one thread.
     """
 
-    def __init__(self, engine_core: Any) -> None:
+    def __init__(self, engine_core: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine_core = engine_core
+        self._clock = clock
         self._pool: dict[str, Any] = {}
         self._pool_read_at = float("-inf")
         self._pool_due_at = float("-inf")
@@ -31,17 +35,17 @@ class Readings:
 
     def current(self, fresh: bool = False) -> dict[str, Any]:
         """``memory_stats`` of this engine, and ``age_seconds`` since the pool was read."""
-        now = time.monotonic()
+        now = self._clock()
         if fresh or now >= self._ranks_due_at:
             self._ranks = interface.on_every_rank(self._engine_core, ranks.memory)
-            now = time.monotonic()
+            now = self._clock()
             self._ranks_due_at = now + _RANKS_EVERY_SECONDS
         if fresh or now >= self._pool_due_at:
             self._pool = read_pool(self._engine_core)
-            done = time.monotonic()
+            done = self._clock()
             self._pool_due_at = done + (done - now) / _SHARE
             self._pool_read_at = done
-        return {**self._pool, "age_seconds": time.monotonic() - self._pool_read_at, "ranks": self._ranks}
+        return {**self._pool, "age_seconds": self._clock() - self._pool_read_at, "ranks": self._ranks}
 
 
 def read_pool(engine_core: Any) -> dict[str, Any]:

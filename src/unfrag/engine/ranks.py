@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import Any
 
@@ -74,7 +73,6 @@ def _largest_free_segment(device: Any) -> int:
 
 def release(worker: Any) -> dict[str, Any]:
     """Give unused allocator memory back to the device (CUDA) or to the system (CPU); answers ``memory`` after."""
-    gc.collect()
     if str(worker.device).startswith("cuda"):
         import torch
 
