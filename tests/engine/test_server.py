@@ -80,19 +80,19 @@ def test_health_has_every_key_and_nulls_where_a_cpu_rank_knows_nothing(server):
 
 
 def test_usage_agrees_with_vllms_own_metric_under_load(server):
-    """Compared while six requests decode: then usage moves by a block a request at most between two looks."""
+    """Compared while four requests decode: then usage moves by a block a request at most between two looks."""
     agreed = []
-    with ThreadPoolExecutor(6) as clients:
-        live = [clients.submit(complete, server, prompt(20 + i, 300 + 40 * i), 400) for i in range(6)]
+    with ThreadPoolExecutor(4) as clients:
+        live = [clients.submit(complete, server, prompt(20 + i, 200 + 40 * i), 1200) for i in range(4)]
         while not any(request.done() for request in live):
             before, metrics, after = http.read_pool(server), http.read_metrics(server), http.read_pool(server)
-            if metrics.running == 6 and metrics.waiting == 0:
+            if metrics.running == 4 and metrics.waiting == 0:
                 agreed.append((before.gpu_cache_usage, metrics.kv_cache_usage, after.gpu_cache_usage))
-    assert len(agreed) > 10
-    slack = 6.5 / 256
+    assert len(agreed) > 5
+    slack = 4.5 / 256
     for before, metric, after in agreed:
         assert before - slack <= metric <= after + slack
-    assert agreed[-1][1] > agreed[0][1] > 0.2, "the load filled the pool"
+    assert agreed[-1][1] > agreed[0][1] > 0.1, "the load filled the pool"
 
 
 def test_churn_makes_the_largest_free_run_fall(server):

@@ -12,7 +12,7 @@ NAME = "apply"
 EXAMPLES = """\
   unfrag apply --config /etc/supervisor/conf.d/glm47flash.conf --dry-run -- --block-size 32 --max-num-seqs 64
   unfrag apply --config /etc/supervisor/conf.d/glm47flash.conf -- --block-size 32 --max-num-seqs 64
-  unfrag apply --config glm47flash.conf --unset --enforce-eager -- --kv-cache-dtype fp8
+  unfrag apply --config glm47flash.conf --unset enforce-eager -- --kv-cache-dtype fp8
 """
 
 
@@ -27,7 +27,7 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     add_launcher_arguments(parser)
-    parser.add_argument("--unset", action="append", default=[], metavar="--FLAG", help="remove a flag; repeatable")
+    parser.add_argument("--unset", action="append", default=[], metavar="FLAG", help="remove --FLAG; repeatable")
     parser.add_argument("flags", nargs="*", metavar="-- --FLAG VALUE", help="vLLM flags to set, behind --")
 
 
@@ -43,12 +43,13 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.spellings import repair
 
     wanted, notes = repair(read_flags(shlex.join(args.flags)))
-    if not wanted and not args.unset:
+    removed = tuple("--" + name.lstrip("-") for name in args.unset)
+    if not wanted and not removed:
         raise UsageError("nothing to change: put flags behind --, or name one with --unset")
     for note in notes:
         err().print(note)
     launcher = SupervisorProgram(args.config, args.program, args.server)
-    planned = change.plan(launcher, wanted, tuple(args.unset))
+    planned = change.plan(launcher, wanted, removed)
     if planned.changes_nothing:
         err().print(f"{args.config} already says so; nothing to do")
         return 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import signal
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,7 @@ from unfrag.launchers.verify import address, problems
 from unfrag.waiting import wait_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from unfrag.launchers import Launcher, LaunchSpec
 
@@ -66,6 +69,9 @@ def apply(
         write_atomically(change.spec.path, change.content)
         _restart_and_verify(launcher, change, timeout, progress)
     except BaseException as fault:
+        if launcher.read().content == change.spec.content:  # it never came to the change
+            history.mark(kept, "not made")
+            raise
         _take_back(launcher, change.spec, timeout, progress, was_up=not before.failed, why=fault)
         history.mark(kept, "rolled back")
         if isinstance(fault, UnfragError):
@@ -104,12 +110,28 @@ def _take_back(
 ) -> None:
     progress("taking the change back")
     try:
-        write_atomically(spec.path, spec.content)
-        launcher.restart()
-        if was_up:
-            wait_ready(address(spec.command), timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
+        with _undisturbed():
+            write_atomically(spec.path, spec.content)
+            launcher.restart()
+            if was_up:
+                url = address(spec.command)
+                wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
     except UnfragError as fault:
         raise RollbackFailed(f"{why}\nand the old server did not come up again: {fault}") from why
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait: a rollback that is cut off would leave the new file with the old server down."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def rollback(

@@ -50,7 +50,7 @@ def digest(content: bytes) -> str:
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """One change on record. ``state``: pending, applied, or rolled back."""
+    """One change on record. ``state``: pending, applied, rolled back, or not made."""
 
     id: str
     path: str

@@ -18,6 +18,15 @@ MAX_MODEL_LEN = 8192
 
 def environment(ranks: int = 1) -> dict[str, str]:
     """Environment variables of a rig's server."""
+    one_rank = {
+        # The one worker lives in the engine core's process, as it does on a single GPU. As two processes they
+        # spin on shared memory, and on two cores starve the API server and the load for seconds.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # The other core is the API server's and the load's.
+        "OMP_NUM_THREADS": "1",
+    }
+    # Ranks spin: two on one core would starve each other.
+    more_ranks = {"VLLM_CPU_OMP_THREADS_BIND": "|".join(str(core) for core in range(ranks))}
     return {
         VARIABLE: with_unfrag(None),
         # Latent attention on a CPU turns prefix caching and chunked prefill off; ordinary attention has both.
@@ -26,8 +35,7 @@ def environment(ranks: int = 1) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         # Whole GiB; the pool is then cut to size by --num-gpu-blocks-override.
         "VLLM_CPU_KVCACHE_SPACE": "1",
-        # Ranks spin: two on one core would starve each other.
-        **({"VLLM_CPU_OMP_THREADS_BIND": "|".join(str(core) for core in range(ranks))} if ranks > 1 else {}),
+        **(one_rank if ranks == 1 else more_ranks),
     }
 
 

@@ -1,0 +1,107 @@
+"""What polling ``/health`` ten times a second costs the server's throughput.
+
+Real vLLM on the rig under a steady load of its own (decode and prefill mixed). Segments with and without a poller
+alternate in ABBA order within one run; throughput is vLLM's own token counters. The poller runs on the same two cores,
+so its cost is counted too. Prints JSON: the median of the pairwise ratios with their spread.
+
+    python benchmarks/health_poll.py [--pairs 12] [--seconds 8] [--hertz 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from unfrag.rig.environment import SERVED_NAME
+from unfrag.rig.server import Rig
+
+_IN_FLIGHT = 12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--hertz", type=float, default=10.0)
+    args = parser.parse_args()
+    with Rig({"--block-size": "32", "--num-gpu-blocks-override": "2305"}) as rig:
+        rig.wait_ready()
+        stop = threading.Event()
+        with ThreadPoolExecutor(_IN_FLIGHT) as clients:
+            running = [clients.submit(_ask_for_ever, rig.url, seed, stop) for seed in range(_IN_FLIGHT)]
+            try:
+                _throughput(rig.url, args.seconds, None)  # warm-up
+                pairs = [_pair(rig.url, args.seconds, args.hertz, first=i % 2 == 0) for i in range(args.pairs)]
+            finally:
+                stop.set()
+        for client in running:
+            client.result()
+    ratios = sorted(polled / plain for plain, polled, _ in pairs)
+    quarter = len(ratios) // 4
+    print(
+        json.dumps(
+            {
+                "hertz": args.hertz,
+                "pairs": len(pairs),
+                "polls": sum(polls for *_, polls in pairs),
+                "tokens_per_second_without": statistics.median(plain for plain, *_ in pairs),
+                "tokens_per_second_with": statistics.median(polled for _, polled, _ in pairs),
+                "ratio_median": statistics.median(ratios),
+                "ratio_quartiles": [ratios[quarter], ratios[-1 - quarter]],
+                "ratio_range": [ratios[0], ratios[-1]],
+            },
+            indent=1,
+        )
+    )
+
+
+def _pair(url: str, seconds: float, hertz: float, first: bool) -> tuple[float, float, int]:
+    """(tokens/s without polling, with, polls made), in either order."""
+    if first:
+        plain, _ = _throughput(url, seconds, None)
+        polled, polls = _throughput(url, seconds, hertz)
+    else:
+        polled, polls = _throughput(url, seconds, hertz)
+        plain, _ = _throughput(url, seconds, None)
+    return plain, polled, polls
+
+
+def _throughput(url: str, seconds: float, hertz: float | None) -> tuple[float, int]:
+    with httpx.Client(base_url=url, timeout=30, trust_env=False) as server:
+        started, before, polls = time.monotonic(), _tokens(server), 0
+        due = started
+        while (now := time.monotonic()) < started + seconds:
+            if hertz is None:
+                time.sleep(started + seconds - now)
+                continue
+            server.get("/health").raise_for_status()
+            polls += 1
+            due = max(due + 1 / hertz, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+        return (_tokens(server) - before) / (time.monotonic() - started), polls
+
+
+def _tokens(server: httpx.Client) -> float:
+    """Prompt and generated tokens so far."""
+    wanted = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+    lines = server.get("/metrics", follow_redirects=True).text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(wanted))
+
+
+def _ask_for_ever(url: str, seed: int, stop: threading.Event) -> None:
+    with httpx.Client(base_url=url, timeout=120, trust_env=False) as server:
+        while not stop.is_set():
+            seed += 1000
+            prompt = [10 + (seed * 7919 + i * 104729) % 8000 for i in range(200)]
+            body = {"model": SERVED_NAME, "prompt": prompt, "max_tokens": 64, "ignore_eos": True}
+            server.post("/v1/completions", json=body).raise_for_status()
+
+
+if __name__ == "__main__":
+    main()

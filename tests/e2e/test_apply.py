@@ -1,0 +1,103 @@
+"""Changes to a real server under a real supervisord: what holds stays, what does not is taken back."""
+
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from tests.conftest import SMALL_POOL
+from unfrag.commandline import read_flags
+from unfrag.rig.server import Rig
+
+
+@pytest.fixture(scope="module")
+def own_rig():
+    with Rig(SMALL_POOL) as rig:
+        rig.wait_ready()
+        yield rig
+
+
+def unfrag(rig, verb, *words):
+    command = [sys.executable, "-m", "unfrag", verb, "--config", str(rig.config), "--server", rig.server, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def running_flags(rig):
+    (server,) = [p for p in rig.processes() if p.pid == rig.launcher.status().pid]
+    return read_flags(" ".join(server.cmdline()))
+
+
+def test_apply_verifies_and_rollback_goes_back_byte_for_byte(own_rig):
+    before = own_rig.config.read_bytes()
+    done = unfrag(own_rig, "apply", "--unset", "max-num-seqs", "--", "--block-size", "64")
+    assert done.returncode == 0, done.stderr
+    after = own_rig.config.read_bytes()
+    assert after == before.replace(b"--block-size 32", b"--block-size 64").replace(b" --max-num-seqs 16", b"")
+    assert running_flags(own_rig)["--block-size"] == "64"
+    stats = httpx.get(f"{own_rig.url}/health").json()["memory_stats"]
+    assert stats["block_size_tokens"] == 64
+    assert "unfrag rollback" in done.stderr
+
+    again = unfrag(own_rig, "apply", "--", "--block-size", "64")
+    assert (again.returncode, own_rig.config.read_bytes()) == (0, after)
+    assert "nothing to do" in again.stderr
+
+    done = unfrag(own_rig, "rollback")
+    assert done.returncode == 0, done.stderr
+    assert own_rig.config.read_bytes() == before
+    assert running_flags(own_rig)["--block-size"] == "32"
+    assert unfrag(own_rig, "rollback").returncode == 2, "the same change is not undone twice"
+
+
+def test_a_server_that_does_not_come_up_is_rolled_back(own_rig):
+    before = own_rig.config.read_bytes()
+    done = unfrag(own_rig, "apply", "--", "--no-such-flag", "1")
+    assert done.returncode == 4, done.stderr
+    assert "no-such-flag" in done.stderr, "the log's last lines are shown"
+    assert "the old server runs again" in done.stderr
+    assert own_rig.config.read_bytes() == before
+    assert httpx.get(f"{own_rig.url}/health").status_code == 200
+
+
+def test_ctrl_c_in_the_middle_rolls_back(own_rig):
+    import signal
+
+    before = own_rig.config.read_bytes()
+    command = [sys.executable, "-m", "unfrag", "apply", "--config", str(own_rig.config), "--server", own_rig.server]
+    process = subprocess.Popen([*command, "--", "--block-size", "64"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while b"--block-size 64" not in own_rig.config.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert own_rig.config.read_bytes() == before
+    assert running_flags(own_rig)["--block-size"] == "32"
+    assert httpx.get(f"{own_rig.url}/health").status_code == 200
+
+
+def test_an_unwritable_file_is_one_line_and_nothing_changes(own_rig, monkeypatch):
+    before = own_rig.config.read_bytes()
+    pid = own_rig.launcher.status().pid
+    subprocess.run(["chattr", "+i", str(own_rig.config)], check=False, capture_output=True)
+    try:
+        if _writable(own_rig.config):
+            pytest.skip("this file system cannot make a file unwritable for root")
+        done = unfrag(own_rig, "apply", "--", "--block-size", "64")
+    finally:
+        subprocess.run(["chattr", "-i", str(own_rig.config)], check=False, capture_output=True)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "cannot be written" in done.stderr
+    assert (own_rig.config.read_bytes(), own_rig.launcher.status().pid) == (before, pid)
+
+
+def _writable(path):
+    try:
+        with path.open("ab"):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,135 @@
+"""Servers that never come up: one clear line, the right error, and no process left behind."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import psutil
+import pytest
+
+from unfrag.errors import NeverReady, NotEnoughEvidence
+from unfrag.rig.model import ensure_model
+from unfrag.rig.server import Rig
+
+
+@pytest.fixture
+def nothing_left():
+    """After the test, none of the processes that a rig starts may be alive."""
+    before = {p.pid for p in psutil.process_iter()}
+    yield
+    marks = ("vllm", "VLLM", "supervisord", "unfrag")
+    left = [
+        (p.pid, p.info["cmdline"])
+        for p in psutil.process_iter(["cmdline", "status"])
+        if p.pid not in before
+        and p.info["status"] != psutil.STATUS_ZOMBIE
+        and any(mark in " ".join(p.info["cmdline"] or ()) for mark in marks)
+    ]
+    assert left == []
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_taken_port_is_said_with_the_logs_last_lines():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with Rig({"--port": str(port), "--num-gpu-blocks-override": "65"}) as rig:
+            with pytest.raises(NeverReady, match="will not come up") as caught:
+                rig.wait_ready()
+            pids = [p.pid for p in rig.processes()]
+    assert "address already in use" in str(caught.value).lower()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_server_that_takes_too_long_is_given_up_and_ended():
+    with Rig({"--num-gpu-blocks-override": "65"}) as rig, pytest.raises(NeverReady, match=r"not ready after 3 s"):
+        rig.wait_ready(timeout=3)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_broken_model_folder(tmp_path):
+    with pytest.raises(NotEnoughEvidence, match=r"no config\.json"), Rig(model=tmp_path):
+        pass
+    broken = tmp_path / "broken"
+    shutil.copytree(ensure_model(), broken)
+    weights = next(broken.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with Rig(model=broken) as rig, pytest.raises(NeverReady, match="the last lines of") as caught:
+        rig.wait_ready()
+    assert "\n  " in str(caught.value)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_killed_caller_takes_its_rig_along():
+    """SIGKILL leaves the caller no chance to clean up: supervisord is told by the kernel."""
+    code = (
+        "from unfrag.rig.server import Rig\n"
+        "with Rig({'--num-gpu-blocks-override': '65'}) as rig:\n"
+        "    print(rig._supervisord.process.pid, flush=True)\n"
+        "    rig.wait_ready(300)\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert caller.stdout is not None
+    supervisord = psutil.Process(int(caller.stdout.readline()))
+    _until(supervisord.children)
+    caller.send_signal(signal.SIGKILL)
+    caller.wait()
+    supervisord.wait(40)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_without_the_plugin_diagnose_says_how_to_enable_it():
+    with Rig({"--num-gpu-blocks-override": "65"}, env={"VLLM_PLUGINS": ""}) as rig:
+        rig.wait_ready()
+        assert httpx.get(f"{rig.url}/health").content == b""
+        assert httpx.post(f"{rig.url}/flush_cache").status_code == 404
+        for verb in ("diagnose", "flush"):
+            done = subprocess.run(
+                [sys.executable, "-m", "unfrag", verb, "--url", rig.url], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == (0 if verb == "diagnose" else 3)
+            assert "unfrag serve" in " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_serve_rig_answers_and_ends_cleanly(sign):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["serve", "--rig", "--port", str(port), "--kv-cache-dtype", "fp16", "--num-gpu-blocks-override", "65"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "unfrag", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        if sign is signal.SIGTERM:
+            assert _until(lambda: _healthy(port, server)).json()["memory_stats"]["total_blocks"] == 64
+        else:
+            _until(lambda: psutil.Process(server.pid).children())  # still starting
+    finally:
+        server.send_signal(sign)
+        _, err = server.communicate(timeout=60)
+    assert server.returncode == 0, err.decode()[-2000:]
+
+
+def _healthy(port, server):
+    assert server.poll() is None
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+    except httpx.TransportError:
+        return None
+    return answer if answer.status_code == 200 else None
+
+
+def _until(condition, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.05)
+    return value
