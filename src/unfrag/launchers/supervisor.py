@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import xmlrpc.client
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from unfrag.launchers import LaunchSpec, Status
 from unfrag.launchers.ini import CommandPlace, find_command
 from unfrag.launchers.rpc import Supervisord, find_server
 
+_STOPPING_SECONDS = 120.0
 MAIN_FILES = (Path("/etc/supervisor/supervisord.conf"), Path("/etc/supervisord.conf"))
 
 
@@ -83,11 +85,20 @@ class SupervisorProgram:
         return Supervisord(server)
 
     def _stop(self, supervisord: Supervisord) -> None:
+        """Returns when the program has stopped, also when somebody else had asked for it before."""
         try:
             supervisord.call("stopProcess", self._program)
         except xmlrpc.client.Fault as fault:
             if not fault.faultString.startswith("NOT_RUNNING"):
                 raise
+        deadline = time.monotonic() + _STOPPING_SECONDS
+        while self._state(supervisord) == "STOPPING":
+            if time.monotonic() > deadline:
+                raise NotEnoughEvidence(f"{self._program} is still stopping after {_STOPPING_SECONDS:.0f} s")
+            time.sleep(0.1)
 
     def _is_up(self, supervisord: Supervisord) -> bool:
-        return supervisord.call("getProcessInfo", self._program)["statename"] in ("STARTING", "RUNNING")
+        return self._state(supervisord) in ("STARTING", "RUNNING")
+
+    def _state(self, supervisord: Supervisord) -> str:
+        return str(supervisord.call("getProcessInfo", self._program)["statename"])
