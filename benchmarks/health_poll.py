@@ -1,10 +1,10 @@
 """What polling ``/health`` ten times a second costs the server's throughput.
 
-Real vLLM on the rig under a steady load of its own (decode and prefill mixed). Segments with and without a poller
-alternate in ABBA order within one run; throughput is vLLM's own token counters. The poller runs on the same two cores,
-so its cost is counted too. Prints JSON: the median of the pairwise ratios with their spread.
+Real vLLM on the rig under a steady load of its own (decode and prefill mixed). Segments without (A) and with (B) a poller
+follow each other as A B B A, so that a drift of the machine cancels; throughput is vLLM's own token counters. The poller
+runs on the same cores, so its own cost is counted too. Prints JSON: the median of the rounds' ratios and their spread.
 
-    python benchmarks/health_poll.py [--pairs 12] [--seconds 8] [--hertz 10]
+    python benchmarks/health_poll.py [--rounds 20] [--seconds 3] [--hertz 10]
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _IN_FLIGHT = 12
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--hertz", type=float, default=10.0)
     args = parser.parse_args()
     with Rig({"--block-size": "32", "--num-gpu-blocks-override": "2305"}) as rig:
@@ -37,22 +37,24 @@ def main() -> None:
             running = [clients.submit(_ask_for_ever, rig.url, seed, stop) for seed in range(_IN_FLIGHT)]
             try:
                 _throughput(rig.url, args.seconds, None)  # warm-up
-                pairs = [_pair(rig.url, args.seconds, args.hertz, first=i % 2 == 0) for i in range(args.pairs)]
+                rounds = [_round(rig.url, args.seconds, args.hertz) for _ in range(args.rounds)]
             finally:
                 stop.set()
         for client in running:
             client.result()
-    ratios = sorted(polled / plain for plain, polled, _ in pairs)
+    ratios = sorted(polled / plain for plain, polled, _ in rounds)
     quarter = len(ratios) // 4
     print(
         json.dumps(
             {
                 "hertz": args.hertz,
-                "pairs": len(pairs),
-                "polls": sum(polls for *_, polls in pairs),
-                "tokens_per_second_without": statistics.median(plain for plain, *_ in pairs),
-                "tokens_per_second_with": statistics.median(polled for _, polled, _ in pairs),
+                "rounds": len(rounds),
+                "polls": sum(polls for *_, polls in rounds),
+                "tokens_per_second_without": statistics.median(plain for plain, *_ in rounds),
+                "tokens_per_second_with": statistics.median(polled for _, polled, _ in rounds),
                 "ratio_median": statistics.median(ratios),
+                "ratio_mean": statistics.fmean(ratios),
+                "ratio_standard_error": statistics.stdev(ratios) / len(ratios) ** 0.5,
                 "ratio_quartiles": [ratios[quarter], ratios[-1 - quarter]],
                 "ratio_range": [ratios[0], ratios[-1]],
             },
@@ -61,15 +63,13 @@ def main() -> None:
     )
 
 
-def _pair(url: str, seconds: float, hertz: float, first: bool) -> tuple[float, float, int]:
-    """(tokens/s without polling, with, polls made), in either order."""
-    if first:
-        plain, _ = _throughput(url, seconds, None)
-        polled, polls = _throughput(url, seconds, hertz)
-    else:
-        polled, polls = _throughput(url, seconds, hertz)
-        plain, _ = _throughput(url, seconds, None)
-    return plain, polled, polls
+def _round(url: str, seconds: float, hertz: float) -> tuple[float, float, int]:
+    """(tokens/s without polling, with, polls made) of one A B B A."""
+    first, _ = _throughput(url, seconds, None)
+    second, some = _throughput(url, seconds, hertz)
+    third, more = _throughput(url, seconds, hertz)
+    fourth, _ = _throughput(url, seconds, None)
+    return (first + fourth) / 2, (second + third) / 2, some + more
 
 
 def _throughput(url: str, seconds: float, hertz: float | None) -> tuple[float, int]:

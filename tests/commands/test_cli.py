@@ -81,6 +81,23 @@ def test_apply_dry_run_shows_the_diff_and_changes_nothing(capsys, tmp_path):
     assert config.read_bytes() == before
 
 
+def test_apply_dry_run_as_json(capsys, tmp_path):
+    config = tmp_path / "a.conf"
+    config.write_text("[program:glm_vllm]\ncommand=vllm serve m\n")
+    code, out, _ = run(capsys, "apply", "--config", str(config), "--dry-run", "--json", "--", "--block-size", "32")
+    report = json.loads(out)
+    assert (code, report["state"], report["id"]) == (0, "dry run", None)
+    assert "+command=vllm serve m --block-size 32" in report["diff"]
+
+
+def test_serve_hands_every_other_word_on_in_its_order():
+    from unfrag.cli import _parser
+
+    words = ["m", "--port", "8000", "-tp", "2", "--kv-cache-dtype=fp16", "--enforce-eager"]
+    args, rest = _parser().parse_known_args(["serve", *words[:3], "--rig", *words[3:]])
+    assert (args.rig, rest) == (True, words)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -15,6 +15,8 @@ EXAMPLES = """\
   unfrag apply --config glm47flash.conf --unset enforce-eager -- --kv-cache-dtype fp8
 """
 
+_DRY_RUN = "dry run: nothing was changed. The server would be restarted; running requests would be lost."
+
 
 def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     """What names a program under supervisord; ``rollback`` takes the same."""
@@ -23,6 +25,7 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", help="supervisord: unix:///path or http://host:port (default: from its files)")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for ready (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
+    parser.add_argument("--json", action="store_true")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -50,15 +53,23 @@ def run(args: argparse.Namespace) -> int:
         err().print(note)
     launcher = SupervisorProgram(args.config, args.program, args.server)
     planned = change.plan(launcher, wanted, removed)
-    if planned.changes_nothing:
-        err().print(f"{args.config} already says so; nothing to do")
-        return 0
-    out().print(planned.diff(), markup=False)
-    if args.dry_run:
-        err().print("dry run: nothing was changed. The server would be restarted; running requests would be lost.")
-        return 0
+    if not args.json:
+        out().print(planned.diff(), markup=False)
+    if planned.changes_nothing or args.dry_run:
+        why = f"{args.config} already says so; nothing to do" if planned.changes_nothing else _DRY_RUN
+        err().print(why)
+        return report(args, "nothing to do" if planned.changes_nothing else "dry run", None, planned.diff())
     with waiting(f"restarting {args.program}") as progress:
         kept = change.apply(launcher, planned, args.timeout, progress)
     err().print(f"{args.program} runs with the new flags. Back again: unfrag rollback --config {args.config}")
     err().print(f"kept as {kept.id}", style="dim")
+    return report(args, "applied", kept.id, planned.diff())
+
+
+def report(args: argparse.Namespace, state: str, change_id: str | None, diff: str) -> int:
+    """With ``--json``, what was done, as data. Always 0."""
+    from unfrag.reports import print_json
+
+    if args.json:
+        print_json({"schema_version": 1, "state": state, "id": change_id, "path": str(args.config), "diff": diff})
     return 0

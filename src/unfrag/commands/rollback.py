@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unfrag.commands.apply import add_launcher_arguments
+from unfrag.commands.apply import add_launcher_arguments, report
 
 if TYPE_CHECKING:
     import argparse
@@ -28,13 +28,15 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.launchers import change
     from unfrag.launchers.files import History
     from unfrag.launchers.supervisor import SupervisorProgram
-    from unfrag.reports import err, out
+    from unfrag.reports import err, out, print_json
     from unfrag.reports.progress import waiting
 
     history = History()
     mine = [k for k in history.all() if k.path == str(args.config.resolve()) and k.program == args.program]
     if args.list:
-        for kept in mine:
+        if args.json:
+            print_json({"schema_version": 1, "changes": mine})
+        for kept in () if args.json else mine:
             out().print(f"{kept.id}  {kept.state}", markup=False)
         return 0
     undoable = [k for k in mine if (k.id == args.to if args.to else k.state == "applied")]
@@ -42,12 +44,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"no such change of {args.program} in {args.config} is on record; see --list")
     kept = undoable[-1]
     launcher = SupervisorProgram(args.config, args.program, args.server)
+    diff = change.Change(launcher.read(), history.before(kept), {}, ()).diff()
+    if not args.json:
+        out().print(diff, markup=False)
     if args.dry_run:
-        before = history.before(kept)
-        out().print(change.Change(launcher.read(), before, {}, ()).diff(), markup=False)
         err().print("dry run: nothing was changed")
-        return 0
+        return report(args, "dry run", kept.id, diff)
     with waiting(f"restarting {args.program}") as progress:
         change.rollback(launcher, kept, args.timeout, progress, history)
     err().print(f"{args.config} is as it was before {kept.id}, and {args.program} runs with it")
-    return 0
+    return report(args, "rolled back", kept.id, diff)
