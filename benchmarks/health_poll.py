@@ -1,8 +1,9 @@
 """What polling ``/health`` ten times a second costs the server's throughput.
 
-Real vLLM on the rig under a steady load of its own (decode and prefill mixed). Segments without (A) and with (B) a poller
-follow each other as A B B A, so that a drift of the machine cancels; throughput is vLLM's own token counters. The poller
-runs on the same cores, so its own cost is counted too. Prints JSON: the median of the rounds' ratios and their spread.
+Real vLLM on the rig under a steady load of its own (decode and prefill mixed). Segments without (A) and with (B) a
+poller follow each other as A B B A, so that a drift of the machine cancels; throughput is vLLM's own token counters.
+The poller runs on the same cores, so its own cost is counted too. Prints JSON: the median of the rounds' ratios and
+their spread.
 
     python benchmarks/health_poll.py [--rounds 20] [--seconds 3] [--hertz 10]
 """

@@ -1,13 +1,14 @@
 """Changes to a real server under a real supervisord: what holds stays, what does not is taken back."""
 
+import signal
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
 
 from tests.conftest import SMALL_POOL
+from tests.waiting import until
 from unfrag.commandline import read_flags
 from unfrag.rig.server import Rig
 
@@ -62,15 +63,10 @@ def test_a_server_that_does_not_come_up_is_rolled_back(own_rig):
 
 
 def test_ctrl_c_in_the_middle_rolls_back(own_rig):
-    import signal
-
     before = own_rig.config.read_bytes()
     command = [sys.executable, "-m", "unfrag", "apply", "--config", str(own_rig.config), "--server", own_rig.server]
     process = subprocess.Popen([*command, "--", "--block-size", "64"], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while b"--block-size 64" not in own_rig.config.read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: b"--block-size 64" in own_rig.config.read_bytes())
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err

@@ -5,12 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import httpx
 import psutil
 import pytest
 
+from tests.waiting import until
 from unfrag.errors import NeverReady, NotEnoughEvidence
 from unfrag.rig.model import ensure_model
 from unfrag.rig.server import Rig
@@ -77,7 +77,7 @@ def test_a_killed_caller_takes_its_rig_along():
     caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert caller.stdout is not None
     supervisord = psutil.Process(int(caller.stdout.readline()))
-    _until(supervisord.children)
+    until(supervisord.children)
     caller.send_signal(signal.SIGKILL)
     caller.wait()
     supervisord.wait(40)
@@ -109,9 +109,9 @@ def test_serve_rig_answers_and_ends_cleanly(sign):
     )
     try:
         if sign is signal.SIGTERM:
-            assert _until(lambda: _healthy(port, server)).json()["memory_stats"]["total_blocks"] == 64
+            assert until(lambda: _healthy(port, server)).json()["memory_stats"]["total_blocks"] == 64
         else:
-            _until(lambda: psutil.Process(server.pid).children())  # still starting
+            until(lambda: psutil.Process(server.pid).children())  # still starting
     finally:
         server.send_signal(sign)
         _, err = server.communicate(timeout=60)
@@ -125,11 +125,3 @@ def _healthy(port, server):
     except httpx.TransportError:
         return None
     return answer if answer.status_code == 200 else None
-
-
-def _until(condition, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.05)
-    return value

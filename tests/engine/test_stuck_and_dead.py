@@ -1,22 +1,13 @@
 """An engine that hangs, and one that dies: what /health and /flush_cache say then."""
 
 import signal
-import time
 
 import httpx
 import pytest
 
 from tests.conftest import SMALL_POOL
+from tests.waiting import until
 from unfrag.rig.server import Rig
-
-
-def until(condition, seconds=20.0):
-    """Poll until the condition holds; its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture(scope="module")
