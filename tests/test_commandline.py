@@ -54,6 +54,11 @@ def test_a_change_that_changes_nothing_changes_no_byte():
     assert change_flags(text, {"--a": "1", "--b": "2"}) == text
 
 
+def test_a_value_that_looks_like_a_flag_stays_a_value():
+    assert change_flags("v", {"--chat-template": "--x"}) == "v --chat-template=--x"
+    assert read_flags(change_flags("v", {"--enable-x": "on"}))["--enable-x"] == "on"
+
+
 @given(st.lists(words, max_size=8))
 def test_splits_as_the_shell_does(parts):
     assert [word.text for word in split(shlex.join(parts)) if not word.text.startswith(("#", ";"))] == [

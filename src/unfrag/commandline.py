@@ -143,4 +143,10 @@ def _start_with_space(text: str, start: int) -> int:
 
 
 def _spell(name: str, value: str | None) -> str:
-    return name if value is None else f"{name} {shlex.quote(value)}"
+    if value is None:
+        return name
+    if value.startswith("-") or _BARE.match(
+        name
+    ):  # as a word of its own it would read as the next flag, or as nothing's
+        return shlex.quote(f"{name}={value}")
+    return f"{name} {shlex.quote(value)}"

@@ -69,7 +69,7 @@ def advise(
                 "--block-size",
                 str(block),
                 f"a request's last block is half empty on average: {waste:.0f} tokens less waste per request",
-                "more blocks to keep account of; none seen below 100,000 blocks",
+                "more blocks to keep account of",
             )
         )
     blocks = int(budget // (token_bytes * block))

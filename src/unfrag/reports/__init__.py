@@ -7,15 +7,17 @@ import sys
 import msgspec
 from rich.console import Console
 
+_PIPE_WIDTH = 120  # columns, where nobody says how many there are
+
 
 def out() -> Console:
     """Where results go."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def err() -> Console:
     """Where messages and progress go."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def print_json(value: object) -> None:

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def table(results: list[Result], rows: list[Row]) -> Table:
-    """Median (smallest to largest over repeats), and the change against the first column."""
+    """Median, the change against the first column, and below it the smallest and largest of the repeats."""
     repeats = max(len(result.repeats) for result in results)
     drawn = Table(
-        caption=f"median of {repeats} (smallest to largest); change against {results[0].label}", caption_justify="left"
+        caption=f"median of {repeats}, below it smallest to largest; change against {results[0].label}",
+        caption_justify="left",
     )
     drawn.add_column("")
     for result in results:
@@ -29,12 +30,12 @@ def _cell(row: Row, cell: Cell) -> str:
     if cell.median is None:
         return "unknown"
     text = _number(cell.median)
-    if cell.low is not None and cell.high is not None and _number(cell.low) != _number(cell.high):
-        text += f" ({_number(cell.low)} to {_number(cell.high)})"
     if cell.change is not None and round(cell.change * 100):
         good = (cell.change < 0) == (row.better == "lower")
         colour = "default" if row.better == "neither" else "green" if good else "red"
         text += f" [{colour}]{cell.change:+.0%}[/{colour}]"
+    if cell.low is not None and cell.high is not None and _number(cell.low) != _number(cell.high):
+        text += f"\n[dim]{_number(cell.low)} to {_number(cell.high)}[/dim]"
     return text
 
 

@@ -123,7 +123,7 @@ def _changes(
     held = int(statistics.median(found.value for found in before.max_concurrency)) or None
     for label, title, quantize in (
         (
-            "C unfrag, KV unquantised",
+            "C without FP8 KV",
             "C without KV quantisation: unfrag's choice, the model's numbers untouched",
             False,
         ),
