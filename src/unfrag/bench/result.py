@@ -9,6 +9,7 @@ import msgspec
 
 from unfrag.bench.sampler import Sample
 from unfrag.errors import UsageError
+from unfrag.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +77,7 @@ class Result(msgspec.Struct, frozen=True):
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=1))
 
 
 def read_result(path: Path) -> Result:

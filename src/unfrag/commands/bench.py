@@ -41,12 +41,15 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.bench.workload import generate, load_jsonl, token_counter
     from unfrag.errors import NotEnoughEvidence, UsageError
     from unfrag.facts import Unknown
+    from unfrag.files import must_be_writable
     from unfrag.probes import http
     from unfrag.reports import err, out, print_json
     from unfrag.reports.comparison import table
 
     if min(args.prompts, args.mean_tokens, args.output_tokens, args.in_flight, args.repeats, args.ceiling) < 1:
         raise UsageError("--prompts, --mean-tokens, --output-tokens, --in-flight, --repeats and --ceiling start at 1")
+    path = args.output or Path(f"unfrag-bench-{args.label.replace('/', '-')}.json")
+    must_be_writable(path)
     workload = load_jsonl(args.jsonl, args.output_tokens) if args.jsonl else None
     with http.client(args.url) as server:
         model, _ = http.read_model(server)
@@ -68,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
     )
     with LoadGenerator(args.url, model, os.environ.get("OPENAI_API_KEY")) as load:
         result = bench.bench(args.url, load, workload, plan, args.label, err().print)
-    path = args.output or Path(f"unfrag-bench-{args.label}.json")
     result.write(path)
     if args.json:
         print_json(result)

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     from unfrag.bench.compare import compare
     from unfrag.errors import UsageError
+    from unfrag.files import must_be_writable, write_atomically
     from unfrag.reports import err, out, print_json
     from unfrag.reports.comparison import table
     from unfrag.reports.progress import waiting
@@ -37,12 +38,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"the demo needs {', '.join(missing)}: pip install 'unfrag[cpu,bench]', or `make demo` in a clone"
         )
+    must_be_writable(args.output)
     from unfrag.rig.demo import FULL, QUICK, run_demo
 
     with waiting("demo") as progress:
         demo = run_demo(QUICK if args.quick else FULL, err().print, progress, show_load=False)
     results = [configuration.result for configuration in demo.configurations]
-    args.output.write_bytes(msgspec.json.format(msgspec.json.encode(demo), indent=1))
+    write_atomically(args.output, msgspec.json.format(msgspec.json.encode(demo), indent=1))
     if args.json:
         print_json(demo)
     else:

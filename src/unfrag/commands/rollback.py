@@ -26,7 +26,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from unfrag.errors import UsageError
     from unfrag.launchers import change
-    from unfrag.launchers.files import History
+    from unfrag.launchers.history import History
     from unfrag.launchers.supervisor import SupervisorProgram
     from unfrag.reports import err, out, print_json
     from unfrag.reports.progress import waiting

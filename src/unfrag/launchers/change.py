@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
-from unfrag.launchers.files import History, Kept, digest, write_atomically
+from unfrag.files import write_atomically
+from unfrag.launchers.history import History, Kept, digest
 from unfrag.launchers.verify import address, problems
 from unfrag.waiting import wait_ready
 

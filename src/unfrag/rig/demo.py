@@ -21,7 +21,7 @@ from unfrag.bench.workload import Workload, generate, token_counter
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts import Pool
 from unfrag.launchers import change
-from unfrag.launchers.files import History
+from unfrag.launchers.history import History
 from unfrag.plan.advise import Advice, advise
 from unfrag.probes import http
 from unfrag.rig.environment import SERVED_NAME

@@ -1,4 +1,4 @@
-"""Files are whole or untouched; backups are checked before they are used."""
+"""Files are whole or untouched."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from unfrag.errors import UsageError
-from unfrag.launchers.files import History, write_atomically
+from unfrag.files import must_be_writable, write_atomically
 
 
 def test_content_mode_and_links_survive(tmp_path):
@@ -35,19 +35,10 @@ def test_a_failed_write_leaves_the_old_bytes_and_no_litter(tmp_path, monkeypatch
     assert [p.name for p in tmp_path.iterdir()] == ["a.conf"]
 
 
-def test_a_damaged_backup_is_never_used(tmp_path):
-    history = History(tmp_path / "changes")
-    kept = history.keep(tmp_path / "a.conf", "glm_vllm", b"before", b"after")
-    assert history.before(kept) == b"before"
-    assert history.all()[0].state == "pending"
-    (tmp_path / "changes" / kept.id / "before").write_bytes(b"beforf")
-    with pytest.raises(UsageError, match="damaged"):
-        history.before(kept)
-
-
-def test_a_damaged_record_hides_no_other(tmp_path):
-    history = History(tmp_path)
-    history.keep(tmp_path / "a.conf", "p", b"1", b"2")
-    broken = history.keep(tmp_path / "a.conf", "p", b"2", b"3")
-    (tmp_path / broken.id / "record.json").write_bytes(b"\x00{")
-    assert len(history.all()) == 1
+def test_an_unwritable_place_is_known_before_the_work(tmp_path):
+    must_be_writable(tmp_path / "new" / "a.json")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "a.json"):
+        with pytest.raises(UsageError, match="folder|cannot be written"):
+            must_be_writable(path)
