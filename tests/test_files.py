@@ -21,6 +21,12 @@ def test_content_mode_and_links_survive(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.conf", "real.conf"]
 
 
+def test_a_new_file_has_the_users_usual_mode(tmp_path):
+    write_atomically(tmp_path / "new", b"x")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_a_failed_write_leaves_the_old_bytes_and_no_litter(tmp_path, monkeypatch):
     path = tmp_path / "a.conf"
     path.write_bytes(b"old")
@@ -40,5 +46,5 @@ def test_an_unwritable_place_is_known_before_the_work(tmp_path):
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "a.json"):
-        with pytest.raises(UsageError, match="folder|cannot be written"):
+        with pytest.raises(UsageError, match=r"folder|cannot be written"):
             must_be_writable(path)

@@ -33,6 +33,9 @@ def write_atomically(path: Path, content: bytes) -> None:
                 shutil.copystat(path, temporary)
                 with contextlib.suppress(PermissionError):
                     os.chown(temporary, path.stat().st_uid, path.stat().st_gid)
+            else:
+                os.umask(umask := os.umask(0))
+                os.chmod(temporary, 0o666 & ~umask)
             os.replace(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)

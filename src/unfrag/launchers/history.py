@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.files import write_atomically
 from unfrag.paths import state_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def digest(content: bytes) -> str:
