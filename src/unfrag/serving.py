@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -26,13 +27,13 @@ def serve(words: list[str]) -> NoReturn:
     Raises:
         UsageError: vLLM is not installed.
     """
+    _must_have_vllm()
     os.execve(sys.executable, _command(words), {**os.environ, VARIABLE: from_environment()})
 
 
 def serve_rig(words: list[str]) -> int:
     """Serve the rig's model on 127.0.0.1 until SIGINT or SIGTERM; ends with everything it started. The exit code."""
-    import shlex
-
+    _must_have_vllm()
     from unfrag.rig import environment
     from unfrag.rig.model import ensure_model
 
@@ -62,9 +63,12 @@ def serve_rig(words: list[str]) -> int:
     return 0 if stopped_by else code
 
 
-def _command(words: list[str]) -> list[str]:
+def _must_have_vllm() -> None:
     if importlib.util.find_spec("vllm") is None:
         raise UsageError(
             "vLLM is not installed here: pip install 'unfrag[cuda]', or 'unfrag[cpu]' for a machine without a GPU"
         )
+
+
+def _command(words: list[str]) -> list[str]:
     return [sys.executable, "-m", "unfrag.engine.serve", *repair_words(words)]
