@@ -1,5 +1,6 @@
 """Servers that never come up: one clear line, the right error, and no process left behind."""
 
+import ctypes
 import shutil
 import signal
 import socket
@@ -15,21 +16,23 @@ from unfrag.errors import NeverReady, NotEnoughEvidence
 from unfrag.rig.model import ensure_model
 from unfrag.rig.server import Rig
 
+_PR_SET_CHILD_SUBREAPER = 36
+
 
 @pytest.fixture
 def nothing_left():
-    """After the test, none of the processes that a rig starts may be alive."""
-    before = {p.pid for p in psutil.process_iter()}
+    """After the test, none of the processes that it started may be alive, orphans included."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans become children of this process
+    before = _living_children()
     yield
-    marks = ("vllm", "VLLM", "supervisord", "unfrag")
-    left = [
-        (p.pid, p.info["cmdline"])
-        for p in psutil.process_iter(["cmdline", "status"])
-        if p.pid not in before
-        and p.info["status"] != psutil.STATUS_ZOMBIE
-        and any(mark in " ".join(p.info["cmdline"] or ()) for mark in marks)
-    ]
-    assert left == []
+    left = [process for process in _living_children() if process not in before]
+    assert [(process.pid, process.cmdline()) for process in left] == []
+
+
+def _living_children():
+    """Every descendant of this process, zombies aside."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.usefixtures("nothing_left")
