@@ -31,8 +31,14 @@ def nothing_left():
 
 def _living_children():
     """Every descendant of this process, zombies aside."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in psutil.Process().children(recursive=True) if _is_living(child)]
+
+
+def _is_living(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.usefixtures("nothing_left")
