@@ -42,9 +42,9 @@ def test_a_failed_write_leaves_the_old_bytes_and_no_litter(tmp_path, monkeypatch
 
 
 def test_an_unwritable_place_is_known_before_the_work(tmp_path):
-    must_be_writable(tmp_path / "new" / "a.json")
+    must_be_writable(tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    for path in (tmp_path, tmp_path / "file" / "a.json"):
+    for path in (tmp_path, tmp_path / "file" / "a.json", tmp_path / "none" / "a.json"):
         with pytest.raises(UsageError, match=r"folder|cannot be written"):
             must_be_writable(path)

@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"unfrag {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="", required=True, prog="unfrag")
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True, prog="unfrag")
     for command in COMMANDS:
         _add(verbs, command)
     return parser

@@ -10,6 +10,7 @@ from unfrag import ledger, rules
 from unfrag.facts import Finding, Log, Snapshot, Unknown, unknowns
 from unfrag.ledger import Card
 from unfrag.probes import http, launch, log, nvidia_smi, nvml
+from unfrag.rules import allocator_fragmentation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +39,12 @@ class Diagnosis(msgspec.Struct, frozen=True):
 def collect_live(url: str, log_file: Path | None, config: Path | None, program: str) -> Snapshot:
     """Ask a running server and this machine. Nothing is changed."""
     with http.client(url) as server:
-        model, max_model_len = http.read_model(server)
-        pool, metrics, version = http.read_pool(server), http.read_metrics(server), http.read_version(server)
+        version = http.read_version(server)
+        mute = version if isinstance(version, Unknown) and version.why.startswith(http.NO_ANSWER) else None
+        # What does not answer one question in time is not asked four more.
+        model, max_model_len = (mute, mute) if mute is not None else http.read_model(server)
+        pool = mute if mute is not None else http.read_pool(server)
+        metrics = mute if mute is not None else http.read_metrics(server)
     cards = nvml.read()
     return Snapshot(
         target=url,
@@ -60,14 +65,14 @@ def collect_evidence(folder: Path) -> Snapshot:
 
     ``log.txt, nvidia_smi.txt, metrics.txt, health.json, launch.txt, context.json``
     """
-    context = _context(folder / "context.json")
+    context, no_context = _context(folder / "context.json")
     pasted = {name: _text(folder / name) for name in ("nvidia_smi.txt", "metrics.txt", "health.json", "launch.txt")}
     smi, metrics, health, line = pasted.values()
     return Snapshot(
         target=str(folder),
-        engine=context.get("engine") or _NOT_GIVEN,
-        engine_version=context.get("engine_version") or _NOT_GIVEN,
-        model=context.get("model") or _NOT_GIVEN,
+        engine=context.get("engine") or no_context,
+        engine_version=context.get("engine_version") or no_context,
+        model=context.get("model") or no_context,
         max_model_len=_NOT_GIVEN,
         pool=health if isinstance(health, Unknown) else http.parse_health(health.encode()),
         metrics=metrics if isinstance(metrics, Unknown) else http.parse_metrics(metrics),
@@ -86,12 +91,15 @@ def _text(path: Path) -> str | Unknown:
         return Unknown(f"{path}: {fault.strerror}")
 
 
-def _context(path: Path) -> dict[str, str]:
+def _context(path: Path) -> tuple[dict[str, str], Unknown]:
+    """The texts in context.json, and why one that is not there is unknown."""
     try:
         raw = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
-        return {}
-    return {key: value for key, value in raw.items() if isinstance(value, str)}
+    except FileNotFoundError:
+        return {}, _NOT_GIVEN
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as fault:
+        return {}, Unknown(f"{path.name} cannot be read: {fault}")
+    return {key: value for key, value in raw.items() if isinstance(value, str)}, _NOT_GIVEN
 
 
 def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Diagnosis:
@@ -101,7 +109,11 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
     missing = [Missing(fact, why) for fact, why in unknowns(snapshot)]
     if isinstance(cards, Unknown):
         missing.append(Missing("ledger", cards.why))
-    looked = findings or healthy
+    failure = _unexplained_failure(snapshot, findings)
+    if failure is not None:
+        missing.append(Missing("failed_allocation", f"no rule explains it: {failure[:200]}"))
+        healthy = [line for line in healthy if line != allocator_fragmentation.HEALTHY]
+    looked = failure is None and (findings or healthy)
     return Diagnosis(
         schema_version=SCHEMA_VERSION,
         target=snapshot.target,
@@ -111,6 +123,14 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
         healthy=tuple(healthy),
         unknown=tuple(missing),
     )
+
+
+def _unexplained_failure(snapshot: Snapshot, findings: list[Finding]) -> str | None:
+    """The last failed allocation in the log when no finding is about one: an OOM is never healthy."""
+    if not isinstance(snapshot.log, Log) or not snapshot.log.failures:
+        return None
+    explained = any(finding.cause == allocator_fragmentation.CAUSE for finding in findings)
+    return None if explained else snapshot.log.failures[-1].line
 
 
 def has_evidence(snapshot: Snapshot) -> bool:

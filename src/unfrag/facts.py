@@ -5,6 +5,8 @@ Sizes are bytes. A fact that could not be had is :class:`Unknown` with the reaso
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -18,6 +20,11 @@ class Unknown(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return "unknown"
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Rank(msgspec.Struct, frozen=True):
@@ -38,19 +45,19 @@ class Rank(msgspec.Struct, frozen=True):
 class Pool(msgspec.Struct, frozen=True):
     """``memory_stats`` of ``/health``. Keys of the article come first; a server that has only those is read too."""
 
-    gpu_cache_usage: float
-    free_blocks: int
-    largest_free_block: int
-    block_size_bytes: int | None = None
-    block_size_tokens: int | None = None
-    total_blocks: int | None = None
-    pinned_blocks: int | None = None
-    cached_blocks: int | None = None
-    fragmentation_ratio: float | None = None
-    free_runs: int | None = None
-    tail_waste_tokens: int | None = None
-    steps: int | None = None
-    age_seconds: float | None = None
+    gpu_cache_usage: Share
+    free_blocks: Count
+    largest_free_block: Count
+    block_size_bytes: Count | None = None
+    block_size_tokens: Count | None = None
+    total_blocks: Count | None = None
+    pinned_blocks: Count | None = None
+    cached_blocks: Count | None = None
+    fragmentation_ratio: Share | None = None
+    free_runs: Count | None = None
+    tail_waste_tokens: Count | None = None
+    steps: Count | None = None
+    age_seconds: Seconds | None = None
     ranks: tuple[Rank, ...] = ()
 
     @property

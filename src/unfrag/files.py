@@ -44,9 +44,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def must_be_writable(path: Path) -> None:
-    """Find out before long work whether its result can be written. Raises UsageError; creates nothing."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    """Find out before long work whether its result can be written. Raises UsageError; leaves nothing behind."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file")
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"{path} cannot be written: no permission in {folder}; name another place")
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as fault:
+        raise UsageError(f"{path} cannot be written: {fault.strerror}; name another place") from fault

@@ -18,7 +18,7 @@ from unfrag.vllm_plugins import VARIABLE, from_environment
 if TYPE_CHECKING:
     from types import FrameType
 
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 8.0  # supervisor's own patience is 10 s unless told otherwise
 
 
 def serve(words: list[str]) -> NoReturn:
@@ -28,6 +28,10 @@ def serve(words: list[str]) -> NoReturn:
         UsageError: vLLM is not installed.
     """
     _must_have_vllm()
+    if not words:
+        raise UsageError("which model? unfrag serve MODEL [flags], or unfrag serve --rig")
+    if words[0].startswith(("/", "./", "../")) and not os.path.isdir(words[0]):
+        raise UsageError(f"{words[0]}: no such model folder")
     os.execve(sys.executable, _command(words), {**os.environ, VARIABLE: from_environment()})
 
 
@@ -48,19 +52,22 @@ def serve_rig(words: list[str]) -> int:
     }
     command = _command([str(ensure_model()), *flags, *words])
     session = Session(command, env=env)
-    stopped_by: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        stopped_by.append(number)
-        session.process.send_signal(signal.SIGTERM)
-
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+        signal.signal(number, _stop)
     try:
-        code = session.process.wait()
+        return session.process.wait()
+    except _Stopped:
+        return 0
     finally:
         session.end(signal.SIGTERM, grace=_STOP_SECONDS)
-    return 0 if stopped_by else code
+
+
+class _Stopped(Exception):
+    """A signal asked for the end."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped
 
 
 def _must_have_vllm() -> None:

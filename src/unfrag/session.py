@@ -8,17 +8,32 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import IO, TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _KILL_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)  # loaded before any fork
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the body is done: cleaning up must not be cut off half way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Session:
@@ -54,8 +69,12 @@ class Session:
     def end(self, *signals: signal.Signals, grace: float) -> int:
         """Send each signal to the command in turn, with ``grace`` seconds to end after it; then kill what is left.
 
-        Returns the command's exit code.
+        A Ctrl-C meanwhile changes nothing. Returns the command's exit code.
         """
+        with undisturbed():
+            return self._end(signals, grace)
+
+    def _end(self, signals: Sequence[signal.Signals], grace: float) -> int:
         for sign in signals:
             if self.process.poll() is None:
                 self.process.send_signal(sign)

@@ -84,7 +84,7 @@ def test_compare_gives_medians_spread_and_change():
 
 
 def test_a_result_survives_the_disk(tmp_path):
-    path = tmp_path / "deep" / "a.json"
+    path = tmp_path / "a.json"
     written = result("A", repeat([1.0, 2.0]), held=3)
     written.write(path)
     assert read_result(path) == written

@@ -62,6 +62,38 @@ def test_diagnose_as_text_speaks_of_the_same(capsys, tmp_path):
     assert "Guides call this confirmed" in " ".join(out.split())
 
 
+def test_an_oom_that_no_rule_explains_is_not_healthy(capsys, tmp_path):
+    (tmp_path / "log.txt").write_text("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB\n")
+    code, out, _ = run(capsys, "diagnose", "--evidence", str(tmp_path), "--json")
+    report = json.loads(out)
+    assert (code, report["verdict"], report["healthy"]) == (3, "unknown", [])
+    assert "Tried to allocate 2.00 GiB" in report["unknown"][-1]["why"]
+
+
+@pytest.mark.parametrize("url", ["garbage", "", "127.0.0.1:8000", "ftp://x", "http://127.0.0.1:999999"])
+def test_no_address_is_2(capsys, url):
+    code, _, err = run(capsys, "diagnose", "--url", url)
+    assert code == 2
+    assert "http://HOST:PORT" in err
+
+
+@pytest.mark.parametrize("words", [["--log", "/none"], ["--config", "/none"]])
+def test_a_mistyped_file_is_2(capsys, dead_url, words):
+    assert run(capsys, "diagnose", "--url", dead_url, *words)[0] == 2
+
+
+def test_bench_knows_before_the_load_that_it_cannot_write(capsys, dead_url):
+    for place in ("/proc/x.json", "/none/x.json"):
+        code, _, err = run(capsys, "bench", "--url", dead_url, "--output", place)
+        assert code == 2
+        assert "cannot be written" in err
+
+
+@pytest.mark.parametrize("words", [["--prompts", "0"], ["--ttft-limit", "nan"], ["--repeats", "-3"]])
+def test_numbers_that_make_no_sense_are_2(capsys, dead_url, words):
+    assert run(capsys, "bench", "--url", dead_url, *words)[0] == 2
+
+
 def test_an_empty_folder_is_not_enough_evidence(capsys, tmp_path):
     code, out, _ = run(capsys, "diagnose", "--evidence", str(tmp_path), "--json")
     assert code == 3

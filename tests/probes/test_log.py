@@ -1,3 +1,5 @@
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,12 +37,25 @@ def test_free_memory_that_nobody_was_refused_is_no_failure():
 def test_binary_noise_and_endless_lines_in_a_file(tmp_path):
     path = tmp_path / "glm_vllm.log"
     path.write_bytes(
-        bytes(range(256)) * 10 + b"\n" + b"x" * 3_000_000 + b"\n" + TORCH.encode() + b"\ncut off in the midd"
+        b"x" * 3_000_000 + b"\n" + bytes(range(256)) * 10 + b"\n" + TORCH.encode() + b"\ncut off in the midd"
     )
     log = read(path)
     assert not isinstance(log, Unknown)
     assert len(log.failures) == 1
     assert isinstance(read(tmp_path / "none"), Unknown)
+
+
+def test_noise_and_nothing_are_unknown_and_not_healthy(tmp_path):
+    path = tmp_path / "glm_vllm.log"
+    for content, said in ((random.Random(0).randbytes(50_000), "is not text"), (b"\n \n", "is empty")):
+        path.write_bytes(content)
+        log = read(path)
+        assert isinstance(log, Unknown)
+        assert said in log.why
+
+
+def test_an_oom_without_numbers_is_a_failure_too():
+    assert len(parse(["torch.cuda.OutOfMemoryError: CUDA out of memory."]).failures) == 1
 
 
 @given(st.lists(st.text(max_size=80), max_size=20))

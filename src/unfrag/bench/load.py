@@ -17,7 +17,7 @@ import msgspec
 
 from unfrag.bench.workload import write_jsonl
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.session import Session
+from unfrag.session import Session, undisturbed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -93,14 +93,15 @@ class LoadGenerator:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(idle=kind is None)
 
-    def close(self) -> None:
+    def close(self, idle: bool = True) -> None:
         """End GuideLLM and its workers: it ends by itself when idle, by signals when not."""
         assert self._child.stdin is not None
-        self._child.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(_GRACE_SECONDS)
+        with undisturbed(), contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self._child.stdin.close()
+            if idle:
+                self._child.wait(_GRACE_SECONDS)
         self._session.end(signal.SIGINT, signal.SIGTERM, grace=_GRACE_SECONDS)
         self._folder.cleanup()
 

@@ -76,7 +76,6 @@ class Result(msgspec.Struct, frozen=True):
     schema_version: int = SCHEMA_VERSION
 
     def write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=1))
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unfrag.commands.numbers import seconds
+
 if TYPE_CHECKING:
     import argparse
+import sys
 
 NAME = "apply"
 EXAMPLES = """\
@@ -23,7 +26,9 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="the supervisor file with the program")
     parser.add_argument("--program", default="glm_vllm", help="its name in that file (default: %(default)s)")
     parser.add_argument("--server", help="supervisord: unix:///path or http://host:port (default: from its files)")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for ready (default: %(default)s)")
+    parser.add_argument(
+        "--timeout", type=seconds, default=600.0, help="seconds to wait for ready (default: %(default)s)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
     parser.add_argument("--json", action="store_true")
 
@@ -41,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.errors import UsageError
     from unfrag.launchers import change
     from unfrag.launchers.supervisor import SupervisorProgram
-    from unfrag.reports import err, out
+    from unfrag.reports import err
     from unfrag.reports.progress import waiting
     from unfrag.spellings import repair
 
@@ -54,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     launcher = SupervisorProgram(args.config, args.program, args.server)
     planned = change.plan(launcher, wanted, removed)
     if not args.json:
-        out().print(planned.diff(), markup=False)
+        sys.stdout.write(planned.diff() + "\n" if planned.diff() else "")
     if planned.changes_nothing or args.dry_run:
         why = f"{args.config} already says so; nothing to do" if planned.changes_nothing else _DRY_RUN
         err().print(why)

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unfrag.commands.numbers import count, seconds
+
 if TYPE_CHECKING:
     import argparse
 
@@ -22,15 +24,17 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", default="bench", help="name of this result (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="where to write it (default: unfrag-bench-LABEL.json)")
     parser.add_argument("--jsonl", type=Path, help='own prompts, one {"prompt": …} a line, instead of generated ones')
-    parser.add_argument("--prompts", type=int, default=100)
-    parser.add_argument("--mean-tokens", type=int, default=3200, help="of a generated prompt (default: %(default)s)")
-    parser.add_argument("--output-tokens", type=int, default=64, help="generated per request (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--in-flight", type=int, default=24, help="requests at a time (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--prompts", type=count, default=100, help="how many (default: %(default)s)")
+    parser.add_argument("--mean-tokens", type=count, default=3200, help="of a generated prompt (default: %(default)s)")
+    parser.add_argument("--output-tokens", type=count, default=64, help="generated per request (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the generated prompts (default: %(default)s)")
+    parser.add_argument("--in-flight", type=count, default=24, help="requests at a time (default: %(default)s)")
+    parser.add_argument("--repeats", type=count, default=3, help="passes over them (default: %(default)s)")
     parser.add_argument("--no-search", action="store_true", help="skip the search for the maximum concurrency")
-    parser.add_argument("--ttft-limit", type=float, default=4.0, help="P95 seconds it may reach (default: %(default)s)")
-    parser.add_argument("--ceiling", type=int, default=256, help="the search goes no higher (default: %(default)s)")
+    parser.add_argument(
+        "--ttft-limit", type=seconds, default=4.0, help="P95 seconds it may reach (default: %(default)s)"
+    )
+    parser.add_argument("--ceiling", type=count, default=256, help="the search goes no higher (default: %(default)s)")
     parser.add_argument("--json", action="store_true")
 
 
@@ -39,15 +43,13 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.bench.compare import compare
     from unfrag.bench.load import LoadGenerator
     from unfrag.bench.workload import generate, load_jsonl, token_counter
-    from unfrag.errors import NotEnoughEvidence, UsageError
+    from unfrag.errors import NotEnoughEvidence
     from unfrag.facts import Unknown
     from unfrag.files import must_be_writable
     from unfrag.probes import http
     from unfrag.reports import err, out, print_json
     from unfrag.reports.comparison import table
 
-    if min(args.prompts, args.mean_tokens, args.output_tokens, args.in_flight, args.repeats, args.ceiling) < 1:
-        raise UsageError("--prompts, --mean-tokens, --output-tokens, --in-flight, --repeats and --ceiling start at 1")
     path = args.output or Path(f"unfrag-bench-{args.label.replace('/', '-')}.json")
     must_be_writable(path)
     workload = load_jsonl(args.jsonl, args.output_tokens) if args.jsonl else None
@@ -71,10 +73,12 @@ def run(args: argparse.Namespace) -> int:
     )
     with LoadGenerator(args.url, model, os.environ.get("OPENAI_API_KEY")) as load:
         result = bench.bench(args.url, load, workload, plan, args.label, err().print)
-    result.write(path)
     if args.json:
         print_json(result)
     else:
         out().print(table([result], compare([result])))
+    for line in sorted({line for repeat in result.repeats for line in repeat.errors}):
+        err().print(f"failed: {line}", markup=False)
+    result.write(path)
     err().print(f"written to {path}; next: `unfrag compare {path} OTHER.json`")
     return 1 if any(repeat.failed for repeat in result.repeats) else 0

@@ -33,6 +33,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from unfrag import diagnosis, rules
     from unfrag.errors import NotEnoughEvidence, UsageError
+    from unfrag.launchers.supervisor import SupervisorProgram
     from unfrag.reports import out, print_json
     from unfrag.reports.diagnosis import render
 
@@ -42,6 +43,10 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--evidence {args.evidence}: no such folder")
         snapshot = diagnosis.collect_evidence(args.evidence)
     else:
+        if args.log and not args.log.exists():
+            raise UsageError(f"--log {args.log}: no such file")
+        if args.config:
+            SupervisorProgram(args.config, args.program).read()
         snapshot = diagnosis.collect_live(args.url, args.log, args.config, args.program)
     found = diagnosis.diagnose(snapshot, thresholds)
     if args.json:
@@ -49,8 +54,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         render(found, out())
     if not diagnosis.has_evidence(snapshot):
+        hint = "add health.json or log.txt" if args.evidence else "is the server up? Give --log or --evidence too"
+        raise NotEnoughEvidence(f"nothing to judge by at {snapshot.target}; {hint}")
+    if found.verdict == "unknown":
         raise NotEnoughEvidence(
-            f"nothing to judge by at {snapshot.target}; is the server up? Give --log or --evidence too"
+            f"{snapshot.target}: an allocation failed and what is known does not say why; add health.json"
         )
     return _exit_code(found, args.fail_on)
 

@@ -15,6 +15,8 @@ EXAMPLES = """\
   unfrag flush --only allocator
 """
 
+_SHOWN = ("cached_blocks", "free_blocks", "largest_free_block")
+
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
@@ -36,7 +38,11 @@ def run(args: argparse.Namespace) -> int:
         if not isinstance(pool, Pool):
             raise NotEnoughEvidence(f"{args.url}: {pool.why}")
         if args.dry_run:
-            out().print(f"would drop {pool.cached_blocks} cached blocks; {pool.pinned_blocks} in use stay as they are")
+            drops = 0 if args.only == "allocator" else pool.cached_blocks
+            if args.json:
+                print_json({"schema_version": 1, "would_drop_blocks": drops, "pinned_blocks": pool.pinned_blocks})
+            else:
+                out().print(f"would drop {drops} cached blocks; {pool.pinned_blocks} in use stay as they are")
             return 0
         wanted = {"cached": args.only != "allocator", "allocator": args.only != "cached"}
         token = os.environ.get("UNFRAG_TOKEN")
@@ -49,11 +55,14 @@ def run(args: argparse.Namespace) -> int:
             ) from fault
     if answer.is_error:
         raise NotEnoughEvidence(f"{args.url}: /flush_cache answers {answer.status_code}: {answer.text[:200]}")
-    result = answer.json()
+    try:
+        result = answer.json()
+        lines = [f"{name:20} {result['before'][name]:>8} -> {result['after'][name]}" for name in _SHOWN]
+        lines.append(f"in {result['seconds'] * 1000:.0f} ms")
+    except (ValueError, LookupError, TypeError) as fault:
+        raise NotEnoughEvidence(f"{args.url}: /flush_cache does not answer as unfrag's plugin does") from fault
     if args.json:
         print_json({"schema_version": 1, **result})
         return 0
-    for name in ("cached_blocks", "free_blocks", "largest_free_block"):
-        out().print(f"{name:20} {result['before'][name]:>8} -> {result['after'][name]}")
-    out().print(f"in {result['seconds'] * 1000:.0f} ms")
+    out().print("\n".join(lines))
     return 0

@@ -8,6 +8,7 @@ from unfrag.commands.apply import add_launcher_arguments, report
 
 if TYPE_CHECKING:
     import argparse
+import sys
 
 NAME = "rollback"
 EXAMPLES = """\
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     launcher = SupervisorProgram(args.config, args.program, args.server)
     diff = change.Change(launcher.read(), history.before(kept), {}, ()).diff()
     if not args.json:
-        out().print(diff, markup=False)
+        sys.stdout.write(diff + "\n")
     if args.dry_run:
         err().print("dry run: nothing was changed")
         return report(args, "dry run", kept.id, diff)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import signal
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +10,11 @@ from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
 from unfrag.files import write_atomically
 from unfrag.launchers.history import History, Kept, digest
 from unfrag.launchers.verify import address, problems
+from unfrag.session import undisturbed
 from unfrag.waiting import wait_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from unfrag.launchers import Launcher, LaunchSpec
 
@@ -111,7 +109,7 @@ def _take_back(
 ) -> None:
     progress("taking the change back")
     try:
-        with _undisturbed():
+        with undisturbed():
             write_atomically(spec.path, spec.content)
             launcher.restart()
             if was_up:
@@ -119,20 +117,6 @@ def _take_back(
                 wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
     except UnfragError as fault:
         raise RollbackFailed(f"{why}\nand the old server did not come up again: {fault}") from why
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait: a rollback that is cut off would leave the new file with the old server down."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def rollback(

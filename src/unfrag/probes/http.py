@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from unfrag.errors import UsageError
 from unfrag.facts import Metrics, Pool, Unknown
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 TIMEOUT_SECONDS = 2.0
+NO_ANSWER = "no answer"
 NO_PLUGIN = (
     "/health answers without memory_stats: unfrag's plugin is not enabled in this server. Start it with "
     "`unfrag serve …` instead of `vllm serve …`, or add unfrag to VLLM_PLUGINS"
@@ -31,7 +34,18 @@ _GAUGES = {
 
 
 def client(url: str) -> httpx.Client:
-    """A client for one server. Proxies of the environment are not used: a server is asked directly."""
+    """A client for one server. Proxies of the environment are not used: a server is asked directly.
+
+    Raises:
+        UsageError: this is no address of a server.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"--url {url!r} is no address; write http://HOST:PORT")
     return httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
 
 
@@ -46,20 +60,25 @@ def read_pool(server: httpx.Client) -> Pool | Unknown:
 
 def parse_health(body: bytes, status: int = 200) -> Pool | Unknown:
     """The body of ``/health``; the article's bare ``{"gpu_cache_usage": …}`` is taken too."""
-    if status == httpx.codes.SERVICE_UNAVAILABLE and not body.strip():
+    if status == httpx.codes.SERVICE_UNAVAILABLE:
         return Unknown("/health says 503: the engine is dead")
+    if status != httpx.codes.OK:
+        return Unknown(f"/health answers {status}")
     try:
         raw: Any = msgspec.json.decode(body) if body.strip() else {}
-        if not isinstance(raw, dict):
-            return Unknown("/health does not answer with a JSON object")
-        if status == httpx.codes.SERVICE_UNAVAILABLE:
-            return Unknown("/health says 503: the engine is dead")
-        stats = raw.get("memory_stats", raw if "free_blocks" in raw else None)
-        if stats is None:
-            return Unknown(f"no memory statistics yet: {raw['unknown']}" if raw.get("unknown") else NO_PLUGIN)
-        return msgspec.convert(stats, Pool)
+        return _pool(raw) if isinstance(raw, dict) else Unknown("/health does not answer with a JSON object")
     except (msgspec.DecodeError, msgspec.ValidationError) as fault:
         return Unknown(f"/health is not as expected: {fault}")
+
+
+def _pool(raw: dict[str, Any]) -> Pool | Unknown:
+    stats = raw.get("memory_stats", raw if "free_blocks" in raw else None)
+    if stats is None:
+        return Unknown(f"no memory statistics yet: {raw['unknown']}" if raw.get("unknown") else NO_PLUGIN)
+    pool = msgspec.convert(stats, Pool)
+    if pool.largest_free_block > pool.free_blocks or pool.free_blocks > (pool.total_blocks or pool.free_blocks):
+        return Unknown("/health contradicts itself: more blocks free than there are")
+    return pool
 
 
 def read_metrics(server: httpx.Client) -> Metrics | Unknown:
@@ -126,5 +145,5 @@ def _why(fault: httpx.HTTPError) -> str:
     if isinstance(fault, httpx.HTTPStatusError):
         return f"{fault.request.url.path} answers {fault.response.status_code}"
     if isinstance(fault, httpx.TimeoutException):
-        return f"no answer within {TIMEOUT_SECONDS:.0f} s"
+        return f"{NO_ANSWER} within {TIMEOUT_SECONDS:.0f} s"
     return f"cannot connect ({fault})" if isinstance(fault, httpx.ConnectError) else str(fault) or type(fault).__name__

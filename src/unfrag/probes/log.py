@@ -22,19 +22,35 @@ _ASKED = re.compile(rf"[Tt]ried to allocate {_SIZE}")
 _FREE = re.compile(rf"of which {_SIZE} is free|;\s*{_SIZE} free|[Ff]ree memory: {_SIZE}")
 _RESERVED = re.compile(rf"{_SIZE} is reserved by PyTorch but unallocated")
 _OOM = re.compile(r"out of memory|\bOOM\b|OutOfMemoryError", re.IGNORECASE)
+_TORCH_OOM = re.compile(r"(CUDA|HIP|XPU) out of memory|OutOfMemoryError")
 _FAILED = re.compile(r"fail|error|cannot|unable", re.IGNORECASE)
 _LOAD_TIMEOUT = re.compile(r"time[d -]*out waiting for model load", re.IGNORECASE)
 _LONGEST_LINE = 16_384
 _KEEP = 20
+_SAMPLE = 65_536
+_NOISE = 0.2
 
 
 def read(path: Path) -> Log | Unknown:
     """Read a log file from its beginning."""
     try:
         with path.open("rb") as stream:
+            why = _not_text(stream.read(_SAMPLE))
+            if why:
+                return Unknown(f"{path} {why}")
+            stream.seek(0)
             return parse(_lines(stream))
     except OSError as fault:
         return Unknown(f"{path}: {fault.strerror}")
+
+
+def _not_text(sample: bytes) -> str | None:
+    """Empty, or mostly bytes that no log prints. A truncated character or a little noise is let pass."""
+    if not sample.strip():
+        return "is empty"
+    text = sample.decode("utf-8", "replace")
+    noise = sum(char == "\ufffd" or (char < " " and char not in "\t\r\n\x1b\0") for char in text)
+    return "is not text" if noise > len(text) * _NOISE else None
 
 
 def _lines(stream: Iterable[bytes]) -> Iterable[str]:
@@ -54,7 +70,7 @@ def parse(lines: Iterable[str]) -> Log:
         last = line
         timed_out = timed_out or bool(_LOAD_TIMEOUT.search(line))
         free_but_failed = _FREE.search(line) and (_OOM.search(line) or _FAILED.search(line))
-        if _ASKED.search(line) or free_but_failed:
+        if _ASKED.search(line) or _TORCH_OOM.search(line) or free_but_failed:
             failures.append(_failure(line))
     return Log(count, tuple(failures), timed_out, last[:300])
 

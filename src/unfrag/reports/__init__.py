@@ -12,7 +12,8 @@ _PIPE_WIDTH = 120  # columns, where nobody says how many there are
 
 def out() -> Console:
     """Where results go."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    terminal = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else _PIPE_WIDTH)
 
 
 def err() -> Console:

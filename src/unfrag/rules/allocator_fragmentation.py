@@ -33,7 +33,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
                 evidence=(failure.line,),
                 fixes=(
                     "PYTORCH_ALLOC_CONF=expandable_segments:True   # in its environment; not with a KV connector",
-                    "POST /flush_cache?cached=false   # gives unused allocator memory back at once",
+                    "unfrag flush --only allocator   # gives unused allocator memory back at once",
                 ),
             )
     return None
