@@ -107,8 +107,11 @@ def test_without_the_plugin_diagnose_says_how_to_enable_it():
 
 
 @pytest.mark.usefixtures("nothing_left")
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_serve_rig_answers_and_ends_cleanly(sign):
+@pytest.mark.parametrize(
+    ("sign", "when"),
+    [(signal.SIGTERM, "ready"), (signal.SIGINT, "unfrag.engine.serve"), (signal.SIGTERM, "EngineCore")],
+)
+def test_serve_rig_answers_and_ends_on_one_signal(sign, when):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -117,14 +120,35 @@ def test_serve_rig_answers_and_ends_cleanly(sign):
         [sys.executable, "-m", "unfrag", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
-        if sign is signal.SIGTERM:
+        if when == "ready":
             assert until(lambda: _healthy(port, server)).json()["memory_stats"]["total_blocks"] == 64
         else:
-            until(lambda: psutil.Process(server.pid).children())  # still starting
+            until(lambda: _has_child(server, when))
     finally:
         server.send_signal(sign)
         _, err = server.communicate(timeout=60)
     assert server.returncode == 0, err.decode()[-2000:]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_ctrl_c_twice_during_a_bench_leaves_nothing(rig, tmp_path):
+    words = ["bench", "--url", rig.url, "--output", str(tmp_path / "a.json"), "--mean-tokens", "300"]
+    bench = subprocess.Popen([sys.executable, "-m", "unfrag", *words], stderr=subprocess.PIPE)
+    until(lambda: _has_child(bench, "forkserver"))
+    bench.send_signal(signal.SIGINT)
+    until(lambda: bench.poll() is not None or not bench.send_signal(signal.SIGINT))
+    _, err = bench.communicate(timeout=60)
+    assert bench.returncode == 130, err.decode()[-2000:]
+    assert not (tmp_path / "a.json").exists()
+
+
+def _has_child(parent, word):
+    """Does a descendant of this process have the word in its command line?"""
+    try:
+        children = psutil.Process(parent.pid).children(recursive=True)
+        return any(word in " ".join(child.cmdline()) for child in children)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _healthy(port, server):
