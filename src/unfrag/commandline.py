@@ -145,8 +145,7 @@ def _start_with_space(text: str, start: int) -> int:
 def _spell(name: str, value: str | None) -> str:
     if value is None:
         return name
-    if value.startswith("-") or _BARE.match(
-        name
-    ):  # as a word of its own it would read as the next flag, or as nothing's
+    # As a word of its own, such a value would read as the next flag, or as nobody's.
+    if value.startswith("-") or _BARE.match(name):
         return shlex.quote(f"{name}={value}")
     return f"{name} {shlex.quote(value)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ from unfrag.commands.numbers import seconds
 
 if TYPE_CHECKING:
     import argparse
-import sys
 
 NAME = "apply"
 EXAMPLES = """\
@@ -58,17 +58,18 @@ def run(args: argparse.Namespace) -> int:
         err().print(note)
     launcher = SupervisorProgram(args.config, args.program, args.server)
     planned = change.plan(launcher, wanted, removed)
-    if not args.json:
-        sys.stdout.write(planned.diff() + "\n" if planned.diff() else "")
+    diff = planned.diff()
+    if diff and not args.json:
+        sys.stdout.write(diff + "\n")
     if planned.changes_nothing or args.dry_run:
         why = f"{args.config} already says so; nothing to do" if planned.changes_nothing else _DRY_RUN
         err().print(why)
-        return report(args, "nothing to do" if planned.changes_nothing else "dry run", None, planned.diff())
+        return report(args, "nothing to do" if planned.changes_nothing else "dry run", None, diff)
     with waiting(f"restarting {args.program}") as progress:
         kept = change.apply(launcher, planned, args.timeout, progress)
     err().print(f"{args.program} runs with the new flags. Back again: unfrag rollback --config {args.config}")
     err().print(f"kept as {kept.id}", style="dim")
-    return report(args, "applied", kept.id, planned.diff())
+    return report(args, "applied", kept.id, diff)
 
 
 def report(args: argparse.Namespace, state: str, change_id: str | None, diff: str) -> int:

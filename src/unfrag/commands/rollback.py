@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from unfrag.commands.apply import add_launcher_arguments, report
 
 if TYPE_CHECKING:
     import argparse
-import sys
 
 NAME = "rollback"
 EXAMPLES = """\

@@ -56,7 +56,7 @@ def read_pool(engine_core: Any) -> dict[str, Any]:
     The null block is counted nowhere. O(blocks), about 40 ns each.
     """
     pool = interface.block_pool(engine_core)
-    free = [block for block in pool.blocks if block.ref_cnt == 0 and not block.is_null]
+    free = _free_blocks(pool)
     runs = run_lengths([block.block_id for block in free])
     total = pool.num_gpu_blocks - 1
     largest = max(runs, default=0)
@@ -74,6 +74,11 @@ def read_pool(engine_core: Any) -> dict[str, Any]:
         "tail_waste_tokens": sum(max(0, slots - held) for slots, held in interface.held_slots(engine_core)),
         "steps": interface.steps(engine_core),
     }
+
+
+def _free_blocks(pool: Any) -> list[Any]:
+    """Blocks that no request refers to, by ascending id."""
+    return [block for block in pool.blocks if block.ref_cnt == 0 and not block.is_null]
 
 
 def run_lengths(ascending: list[int]) -> list[int]:
@@ -101,9 +106,7 @@ def unfrag_flush(self: Any, cached: bool, allocator: bool) -> dict[str, Any]:
     before = readings.current(fresh=True)
     pool = interface.block_pool(self)
     if cached:
-        pool.evict_blocks(
-            {b.block_id for b in pool.blocks if b.ref_cnt == 0 and not b.is_null and b.block_hash is not None}
-        )
+        pool.evict_blocks({block.block_id for block in _free_blocks(pool) if block.block_hash is not None})
     if allocator:
         interface.on_every_rank(self, ranks.release)
     after = readings.current(fresh=True)
