@@ -28,7 +28,7 @@ def server(rig):
 
 
 def stats(server):
-    answer = server.get("/health")
+    answer = server.get("/health", params={"fresh": True})
     assert answer.status_code == 200
     return answer.json()["memory_stats"]
 

@@ -40,12 +40,20 @@ class EngineWatch:
             return False
         return True
 
-    async def refresh(self, wait_seconds: float) -> None:
-        """Ask every engine that is not being asked, and give them ``wait_seconds`` to answer."""
+    async def refresh(self, wait_seconds: float, good_for: float = 0.0) -> None:
+        """Ask each engine whose last answer is older than ``good_for`` seconds, and give it ``wait_seconds``.
+
+        One that is being asked already is not asked again, only waited for.
+        """
+        now = time.monotonic()
         for i, task in enumerate(self._asking):
-            if task is None or task.done():
+            last = self._last[i]
+            due = last is None or now - last[0] >= good_for
+            if due and (task is None or task.done()):
                 self._asking[i] = asyncio.create_task(self._ask(i))
-        await asyncio.wait([t for t in self._asking if t is not None], timeout=wait_seconds)
+        asked = [task for task in self._asking if task is not None and not task.done()]
+        if asked:
+            await asyncio.wait(asked, timeout=wait_seconds)
 
     async def _ask(self, i: int) -> None:
         try:
@@ -74,6 +82,7 @@ class EngineWatch:
         """
         async with self._flushing:
             results = [await self._flush_one(engine, cached, allocator) for engine in self._engines]
+            self._last = [(time.monotonic(), result["after"]) for result in results]
         if len(results) == 1:
             return results[0]
         return {
