@@ -9,8 +9,12 @@ from typing import Annotated
 
 import msgspec
 
+from unfrag.events import Log
 
-class Unknown(msgspec.Struct, frozen=True):
+NOT_GIVEN = "not given"
+
+
+class Unknown(msgspec.Struct, frozen=True, tag=True):
     """A missing fact. False, prints as "unknown"."""
 
     why: str
@@ -42,7 +46,7 @@ class Rank(msgspec.Struct, frozen=True):
     resident_bytes: int | None = None
 
 
-class Pool(msgspec.Struct, frozen=True):
+class Pool(msgspec.Struct, frozen=True, tag=True):
     """``memory_stats`` of ``/health``. Keys of the article come first; a server that has only those is read too."""
 
     gpu_cache_usage: Share
@@ -71,7 +75,7 @@ class Pool(msgspec.Struct, frozen=True):
         return (self.total_blocks + 1) * self.block_size_bytes if self.total_blocks and self.block_size_bytes else None
 
 
-class Metrics(msgspec.Struct, frozen=True):
+class Metrics(msgspec.Struct, frozen=True, tag=True):
     """What unfrag reads in vLLM's ``/metrics``, summed over engines; None when the server does not export it."""
 
     running: float | None = None
@@ -81,6 +85,14 @@ class Metrics(msgspec.Struct, frozen=True):
     requests: float | None = None
     prefix_queries: float | None = None
     prefix_hits: float | None = None
+    deferred: float | None = None
+    resident_bytes: float | None = None
+    idle_before_evict: float | None = None
+    """Mean seconds without use after which a block lost its content."""
+    reuse_gap: float | None = None
+    """Mean seconds between two uses of a block."""
+    request_tokens: float | None = None
+    """Mean tokens of a request, prompt and answer."""
     cache_config: dict[str, str] = {}
 
 
@@ -90,47 +102,91 @@ class Gpu(msgspec.Struct, frozen=True):
     name: str | None
     total_bytes: int | None
     used_bytes: int | None
+    mig: bool | None = None
+    ecc_errors: int | None = None
+    """Uncorrected, since the driver was loaded."""
+    history: tuple[int, ...] = ()
+    """Bytes in use at earlier looks, oldest first, when the text holds several."""
 
 
 class GpuProcess(msgspec.Struct, frozen=True):
+    """``pid`` is 0 where the text does not give one; ``alive`` is None where this machine cannot say."""
+
     pid: int
     used_bytes: int | None
     gpu_uuid: str | None
     name: str | None = None
+    gpu_index: int | None = None
+    alive: bool | None = None
 
 
-class Gpus(msgspec.Struct, frozen=True):
+class Gpus(msgspec.Struct, frozen=True, tag=True):
     """Cards and the processes on them. ``gpus`` is empty when the source lists processes alone."""
 
     gpus: tuple[Gpu, ...]
     processes: tuple[GpuProcess, ...]
     source: str
+    lists_processes: bool = True
+    """False for a query of the cards alone, which says nothing about who is on them."""
+
+    def on(self, gpu: Gpu) -> list[GpuProcess]:
+        """The processes on one card."""
+        return [p for p in self.processes if (p.gpu_uuid and p.gpu_uuid == gpu.uuid) or p.gpu_index == gpu.index]
 
 
-class Log(msgspec.Struct, frozen=True):
-    """What a server's log says about memory. ``failures`` are failed allocations, oldest first."""
+class Series(msgspec.Struct, frozen=True):
+    """Something that was measured again and again: ``what`` is host, gpu or shm; bytes, oldest first."""
 
-    lines: int
-    failures: tuple[AllocationFailure, ...] = ()
-    load_timed_out: bool = False
-    last_line: str = ""
-
-
-class AllocationFailure(msgspec.Struct, frozen=True):
-    """One failed allocation, in the numbers that its message prints."""
-
-    line: str
-    asked_bytes: int | None = None
-    free_bytes: int | None = None
-    reserved_unallocated_bytes: int | None = None
+    what: str
+    values: tuple[float, ...]
+    text: str
+    hours: float | None = None
 
 
-class Launch(msgspec.Struct, frozen=True):
-    """The server's command line: its flags (None: bare flag), and where it was read."""
+class Launch(msgspec.Struct, frozen=True, tag=True):
+    """The server's command line: its flags (None: bare flag), its environment, and where it was read."""
 
     command: str
     flags: dict[str, str | None]
     source: str
+    env: dict[str, str] = {}
+
+
+class Host(msgspec.Struct, frozen=True, tag=True):
+    """The machine or container that the server runs in."""
+
+    ram_bytes: int | None = None
+    available_bytes: int | None = None
+    limit_bytes: int | None = None
+    """Of the memory cgroup; None without one."""
+    used_bytes: int | None = None
+    shm_bytes: int | None = None
+    shm_free_bytes: int | None = None
+    oom_kills: int | None = None
+
+
+class Isolation(msgspec.Struct, frozen=True, tag=True):
+    """Which cards this server may see and which it was meant to."""
+
+    expected: int | None = None
+    visible: int | None = None
+    nodes: tuple[str, ...] = ()
+    cgroup: str = ""
+    asked: str | None = None
+    """NVIDIA_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES."""
+
+
+class Allocator(msgspec.Struct, frozen=True):
+    """A PyTorch allocator snapshot of one device, added up."""
+
+    device: int
+    reserved_bytes: int
+    allocated_bytes: int
+    free_in_segments_bytes: int
+    largest_free_bytes: int
+    inactive_split_bytes: int
+    segments: int
+    expandable: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -146,6 +202,14 @@ class Snapshot(msgspec.Struct, frozen=True):
     gpus: Gpus | Unknown
     log: Log | Unknown
     launch: Launch | Unknown
+    cards: str | Unknown
+    """In words, as a person gave them: "4x L40S 48GB, 768 GB RAM"."""
+    notes: Log | Unknown
+    """Pasted text of no known form, read as a log is."""
+    series: tuple[Series, ...] | Unknown
+    host: Host | Unknown
+    isolation: Isolation | Unknown
+    allocator: tuple[Allocator, ...] | Unknown
 
 
 def unknowns(snapshot: Snapshot) -> list[tuple[str, str]]:
@@ -155,7 +219,11 @@ def unknowns(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One judgement of one rule. ``severity`` is critical, warning or info; ``confidence`` is 0 to 1."""
+    """One judgement of one rule. ``severity`` is critical, warning or info; ``confidence`` is 0 to 1.
+
+    ``summary`` says what was seen, ``meaning`` what that means, ``harmless`` when to leave it alone,
+    ``fixes`` what to do next, the best first.
+    """
 
     id: str
     cause: str
@@ -164,3 +232,5 @@ class Finding(msgspec.Struct, frozen=True):
     summary: str
     evidence: tuple[str, ...]
     fixes: tuple[str, ...]
+    meaning: str = ""
+    harmless: str = ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from unfrag.facts import Pool, Rank, Snapshot, Unknown
+from unfrag.facts import Gpu, Pool, Rank, Snapshot, Unknown
+from unfrag.reports import size
+from unfrag.rules import evidence, oom
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One use of memory. ``source`` is measured, computed (from measured numbers) or inferred (what remains)."""
+    """One use of memory. ``source``: measured, logged, computed (from those), or inferred (what remains)."""
 
     what: str
     bytes: int
@@ -25,15 +27,24 @@ class Card(msgspec.Struct, frozen=True):
 
 
 def build(snapshot: Snapshot) -> tuple[Card, ...] | Unknown:
-    """One card per rank that the plugin reports, else one per GPU that NVML or nvidia-smi reports."""
+    """From the best source there is: the plugin's ranks, a failed allocation's message, the cards, the log's start."""
     pool = snapshot.pool
     if isinstance(pool, Pool) and pool.ranks:
         cards = [_rank_card(pool, rank) for rank in pool.ranks]
         return tuple(card for card in cards if card) or Unknown("no rank reports its memory")
-    if isinstance(snapshot.gpus, Unknown):
-        return Unknown(f"{pool.why if isinstance(pool, Unknown) else 'no rank reported'}; {snapshot.gpus.why}")
-    cards = [_gpu_card(snapshot, i) for i in range(len(snapshot.gpus.gpus))]
-    return tuple(card for card in cards if card) or Unknown(f"{snapshot.gpus.source} lists no card with its memory")
+    view = oom.of(snapshot)
+    if view is not None and (card := _oom_card(snapshot, view)) is not None:
+        return (card,)
+    if not isinstance(snapshot.gpus, Unknown):
+        cards = [_gpu_card(snapshot, gpu) for gpu in snapshot.gpus.gpus]
+        if found := tuple(card for card in cards if card):
+            return found
+    if (card := _start_card(snapshot)) is not None:
+        return (card,)
+    return Unknown(
+        f"{pool.why if isinstance(pool, Unknown) else 'no rank reported'}; "
+        f"{snapshot.gpus.why if isinstance(snapshot.gpus, Unknown) else 'no card with its memory is listed'}"
+    )
 
 
 def _rank_card(pool: Pool, rank: Rank) -> Card | None:
@@ -63,15 +74,74 @@ def _rank_card(pool: Pool, rank: Rank) -> Card | None:
     return Card(f"rank {rank.rank} ({rank.device})", total, total_is, tuple(lines))
 
 
-def _gpu_card(snapshot: Snapshot, position: int) -> Card | None:
-    assert not isinstance(snapshot.gpus, Unknown)
-    gpu = snapshot.gpus.gpus[position]
-    if gpu.total_bytes is None or gpu.used_bytes is None:
+def _oom_card(snapshot: Snapshot, view: oom.View) -> Card | None:
+    """The card at the moment of a failed allocation, in the numbers that its message prints."""
+    if None in (view.total, view.free, view.mine, view.allocated):
         return None
-    own = [p for p in snapshot.gpus.processes if p.gpu_uuid is not None and p.gpu_uuid == gpu.uuid]
+    total, free, mine, allocated = view.total or 0, view.free or 0, view.mine or 0, view.allocated or 0
+    unused = view.unallocated or 0
+    lines = _parts(snapshot, allocated)
+    lines.append(Line("allocator reserve", unused, "logged"))
+    lines.append(Line("outside PyTorch", mine - allocated - unused, "computed" if view.oom.mine else "inferred"))
+    lines.append(Line("other processes", total - free - mine, "computed"))
+    lines.append(Line("free", free, "logged"))
+    which = "" if view.oom.gpu is None else f" {view.oom.gpu}"
+    return Card(
+        f"GPU{which} when {size(view.asked)} could not be had", total, "the card, as PyTorch printed it", tuple(lines)
+    )
+
+
+def _parts(snapshot: Snapshot, allocated: int) -> list[Line]:
+    """What a process's tensors are, as far as its log says; the rest is inferred."""
+    said = [
+        ("weights", "weights", ("model_loaded", "profiled")),
+        ("KV cache", "kv", ("kv_available", "profiled")),
+        ("CUDA graphs", "graphs", ("graphs_actual", "graphs_took")),
+    ]
+    lines: list[Line] = []
+    for what, key, kinds in said:
+        event = evidence.fact(snapshot, *kinds)
+        value = int(event.numbers.get(key, 0)) if event else 0
+        if 0 < value <= allocated - sum(line.bytes for line in lines):
+            lines.append(Line(what, value, "logged"))
+    rest = allocated - sum(line.bytes for line in lines)
+    lines.append(
+        Line("activations and other tensors" if lines else "PyTorch's tensors", rest, "inferred" if lines else "logged")
+    )
+    return lines
+
+
+def _start_card(snapshot: Snapshot) -> Card | None:
+    """What the server printed of its start, on a card whose size is known."""
+    total = evidence.card_bytes(snapshot)
+    if total is None:
+        return None
+    facts = [
+        ("weights", "weights", ("model_loaded", "profiled")),
+        ("KV cache", "kv", ("kv_available", "profiled")),
+        ("activation peak", "activation", ("profiled",)),
+        ("CUDA graphs", "graphs", ("graphs_actual", "graphs_took", "profiled")),
+        ("outside PyTorch", "non_torch", ("profiled",)),
+    ]
+    lines: list[Line] = []
+    for what, key, kinds in facts:
+        event = evidence.fact(snapshot, *kinds)
+        value = int(event.numbers.get(key, 0)) if event else 0
+        if 0 < value <= total - sum(line.bytes for line in lines):
+            lines.append(Line(what, value, "logged"))
+    if not lines:
+        return None
+    lines.append(Line("unexplained or free", int(total) - sum(line.bytes for line in lines), "inferred"))
+    return Card("each card", int(total), "the card, as it was told", tuple(lines))
+
+
+def _gpu_card(snapshot: Snapshot, gpu: Gpu) -> Card | None:
+    if isinstance(snapshot.gpus, Unknown) or gpu.total_bytes is None or gpu.used_bytes is None:
+        return None
+    on = sorted(snapshot.gpus.on(gpu), key=lambda p: p.used_bytes or 0, reverse=True)
     lines = [
-        Line(f"process {p.pid} {p.name or ''}".rstrip(), p.used_bytes, "measured")
-        for p in own
+        Line(f"process {p.pid or '?'} {p.name or ''}".rstrip(), p.used_bytes, "measured")
+        for p in on
         if p.used_bytes is not None
     ]
     lines.append(Line("unexplained", gpu.used_bytes - sum(line.bytes for line in lines), "inferred"))

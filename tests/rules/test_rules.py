@@ -10,8 +10,10 @@ from unfrag.probes.log import parse
 
 GIB = 2**30
 TORCH = (
-    "CUDA out of memory. Tried to allocate {asked}. GPU 0 has {free} free. "
-    "{unused} is reserved by PyTorch but unallocated"
+    "CUDA out of memory. Tried to allocate {asked}. GPU 0 has a total capacity of 79.25 GiB of which {free} is free. "
+    "Including non-PyTorch memory, this process has {mine} memory in use. Of the allocated memory {allocated} is "
+    "allocated by PyTorch, and {unused} is reserved by PyTorch but unallocated. If reserved but unallocated memory is "
+    "large try setting PYTORCH_ALLOC_CONF=expandable_segments:True to avoid fragmentation."
 )
 
 
@@ -58,22 +60,52 @@ def test_pool_fragmentation_is_worth_a_warning_only_where_blocks_travel():
     assert the_finding(pool=pool, launch=travelling).severity == "warning"
 
 
-def torch_oom(asked, free, unused):
-    return parse([TORCH.format(asked=asked, free=free, unused=unused)])
+def torch_oom(asked, free, unused, mine="77.00 GiB", allocated="75.00 GiB", before=""):
+    return parse(before + TORCH.format(asked=asked, free=free, unused=unused, mine=mine, allocated=allocated))
 
 
 def test_allocator_fragmentation_is_proven_by_arithmetic():
-    assert found(log=torch_oom("384.00 MiB", "of which 10.00 MiB is", "1.40 GiB")) == ["allocator_fragmentation"]
+    log = torch_oom("1.00 GiB", "900.00 MiB", "1.40 GiB", mine="78.30 GiB", allocated="76.00 GiB")
+    assert found(log=log)[0] == "allocator_fragmentation"
 
 
 def test_pytorchs_hint_alone_proves_nothing():
-    hint = " If reserved but unallocated memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True"
-    log = parse([TORCH.format(asked="2.00 GiB", free="of which 10.00 MiB is", unused="120.00 MiB") + hint])
-    assert found(log=log) == []
+    log = torch_oom("2.00 GiB", "10.00 MiB", "120.00 MiB", mine="79.20 GiB", allocated="78.00 GiB")
+    assert "allocator_fragmentation" not in found(log=log)
+
+
+def test_the_same_message_with_half_the_card_elsewhere_is_a_foreign_process():
+    log = torch_oom("1.00 GiB", "900.00 MiB", "120.00 MiB", mine="40.00 GiB", allocated="39.00 GiB")
+    assert found(log=log)[0] == "foreign_process"
+
+
+START = "INFO 01-01 00:00:00 [api_server.py:1] vLLM API server version 0.11.0\n"
+LOADED = "INFO 01-01 00:00:00 [gpu_model_runner.py:1] Model loading took 60.0 GiB memory and 9.1 seconds\n"
+SIZED = "INFO 01-01 00:00:00 [gpu_worker.py:1] Available KV cache memory: 10.00 GiB\n"
+READY = "INFO:     Application startup complete.\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "cause"),
+    [
+        (START, "weights_do_not_fit"),
+        (START + LOADED + SIZED + "Capturing CUDA graphs (decode): 1/67\n", "cudagraph_memory"),
+        (START + LOADED + SIZED + READY, "utilization_too_high"),
+        (
+            'Traceback (most recent call last):\n  File "/a/v1/worker/gpu_model_runner.py", line 1, in capture_model\n',
+            "cudagraph_memory",
+        ),
+        (READY + '  File "/a/qwen2_vl.py", line 1, in get_image_features\n', "profiling_underestimate"),
+        (READY + '  File "/a/fused_moe/modular_kernel.py", line 1, in _fused_experts\n', "moe_workspace"),
+    ],
+)
+def test_the_same_message_means_what_the_server_was_doing(before, cause):
+    log = torch_oom("300.00 MiB", "100.00 MiB", "20.00 MiB", mine="79.10 GiB", allocated="77.00 GiB", before=before)
+    assert found(log=log)[0] == cause
 
 
 def test_free_but_failed_is_said_with_doubt():
-    finding = the_finding(log=parse(["ERROR Free memory: 1.2 GiB, allocation failed"]))
+    finding = the_finding(log=parse("ERROR Free memory: 1.2 GiB, allocation failed"))
     assert finding.cause == "allocator_fragmentation"
     assert finding.confidence < 0.5
 
@@ -112,7 +144,7 @@ def test_the_advised_seats_come_from_the_pool():
 def test_an_engine_that_does_not_step_is_stalled():
     assert found(pool=a_pool(age_seconds=31.0)) == ["engine_stalled"]
     assert found(pool=a_pool(age_seconds=2.0)) == []
-    assert found(log=parse(["Allocating block for layer 3...", "timeout waiting for model load"])) == ["engine_stalled"]
+    assert found(log=parse("Allocating block for layer 3...\ntimeout waiting for model load")) == ["engine_stalled"]
 
 
 def test_ids_and_causes_are_unique():

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import argparse
 
     from unfrag.diagnosis import Diagnosis
+    from unfrag.facts import Snapshot
 
 NAME = "diagnose"
 EXAMPLES = """\
@@ -16,15 +17,23 @@ EXAMPLES = """\
   unfrag diagnose --url http://127.0.0.1:8000 --log /root/workspace/glm_vllm.log
   unfrag diagnose --config /etc/supervisor/conf.d/glm47flash.conf --program glm_vllm
   unfrag diagnose --evidence ./incident-42 --json
+  unfrag diagnose --evidence incident-42.unfrag.tar.gz
 """
 
 
-def prepare(parser: argparse.ArgumentParser) -> None:
+def prepare_target(parser: argparse.ArgumentParser) -> None:
+    """What to look at: a live server, or pasted evidence."""
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
-    parser.add_argument("--log", type=Path, help="its log file")
+    parser.add_argument("--log", type=Path, help="its log file: plain, gzip, zstd or UTF-16")
     parser.add_argument("--config", type=Path, help="the supervisor file that starts it")
     parser.add_argument("--program", default="glm_vllm", help="the program in that file (default: %(default)s)")
-    parser.add_argument("--evidence", type=Path, metavar="DIR", help="judge pasted evidence instead of a live server")
+    parser.add_argument("--evidence", type=Path, metavar="PATH", help="a folder of pasted evidence, or a capture")
+    parser.add_argument("--allocator-snapshot", type=Path, metavar="FILE", help="of torch.cuda.memory._snapshot()")
+    parser.add_argument("--cards", type=int, metavar="N", help="how many cards this server is meant to see")
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    prepare_target(parser)
     parser.add_argument("--thresholds", type=Path, help="TOML with own thresholds")
     parser.add_argument("--fail-on", choices=("info", "warning", "critical", "never"), default="critical")
     parser.add_argument("--json", action="store_true")
@@ -32,22 +41,12 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from unfrag import diagnosis, rules
-    from unfrag.errors import NotEnoughEvidence, UsageError
-    from unfrag.launchers.supervisor import SupervisorProgram
+    from unfrag.errors import NotEnoughEvidence
     from unfrag.reports import out, print_json
     from unfrag.reports.diagnosis import render
 
     thresholds = rules.load_thresholds(args.thresholds)
-    if args.evidence:
-        if not args.evidence.is_dir():
-            raise UsageError(f"--evidence {args.evidence}: no such folder")
-        snapshot = diagnosis.collect_evidence(args.evidence)
-    else:
-        if args.log and not args.log.exists():
-            raise UsageError(f"--log {args.log}: no such file")
-        if args.config:
-            SupervisorProgram(args.config, args.program).read()
-        snapshot = diagnosis.collect_live(args.url, args.log, args.config, args.program)
+    snapshot = snapshot_of(args)
     found = diagnosis.diagnose(snapshot, thresholds)
     if args.json:
         print_json(found)
@@ -61,6 +60,28 @@ def run(args: argparse.Namespace) -> int:
             f"{snapshot.target}: an allocation failed and what is known does not say why; add health.json"
         )
     return _exit_code(found, args.fail_on)
+
+
+def snapshot_of(args: argparse.Namespace) -> Snapshot:
+    """Collect what the arguments point at."""
+    from unfrag import capture, collect
+    from unfrag.errors import UsageError
+    from unfrag.launchers.supervisor import SupervisorProgram
+
+    if args.evidence:
+        if args.evidence.is_dir():
+            return collect.evidence(args.evidence)
+        if not args.evidence.is_file():
+            raise UsageError(f"--evidence {args.evidence}: no such folder or capture")
+        return capture.read(args.evidence)
+    for name in ("log", "allocator_snapshot"):
+        path = getattr(args, name)
+        if path and not path.exists():
+            raise UsageError(f"--{name.replace('_', '-')} {path}: no such file")
+    if args.config:
+        SupervisorProgram(args.config, args.program).read()
+    asked = collect.Asked(args.url, args.log, args.config, args.program, args.allocator_snapshot, args.cards)
+    return collect.live(asked)
 
 
 def _exit_code(found: Diagnosis, fail_on: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,9 +14,7 @@ from unfrag.errors import UsageError
 from unfrag.facts import Metrics, Pool, Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from prometheus_client import Metric
+    from prometheus_client.samples import Sample
 
 TIMEOUT_SECONDS = 2.0
 NO_ANSWER = "no answer"
@@ -23,14 +22,18 @@ NO_PLUGIN = (
     "/health answers without memory_stats: unfrag's plugin is not enabled in this server. Start it with "
     "`unfrag serve …` instead of `vllm serve …`, or add unfrag to VLLM_PLUGINS"
 )
-_GAUGES = {
-    "running": "vllm:num_requests_running",
-    "waiting": "vllm:num_requests_waiting",
-    "preemptions": "vllm:num_preemptions",
-    "requests": "vllm:request_success",
-    "prefix_queries": "vllm:prefix_cache_queries",
-    "prefix_hits": "vllm:prefix_cache_hits",
+# vLLM's names first (V1, then V0), then SGLang's.
+_SUMS = {
+    "running": ("vllm:num_requests_running", "sglang:num_running_reqs"),
+    "waiting": ("vllm:num_requests_waiting", "sglang:num_queue_reqs"),
+    "preemptions": ("vllm:num_preemptions", "sglang:num_retracted_requests", "sglang:num_retracted_reqs"),
+    "requests": ("vllm:request_success", "sglang:num_requests", "vllm:request_generation_tokens"),
+    "prefix_queries": ("vllm:prefix_cache_queries", "vllm:gpu_prefix_cache_queries"),
+    "prefix_hits": ("vllm:prefix_cache_hits", "vllm:gpu_prefix_cache_hits"),
+    "resident_bytes": ("process_resident_memory_bytes",),
 }
+_SUFFIX = re.compile(r"_(?:total|sum|count|bucket|created)$")
+_USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")
 
 
 def client(url: str) -> httpx.Client:
@@ -82,7 +85,7 @@ def _pool(raw: dict[str, Any]) -> Pool | Unknown:
 
 
 def read_metrics(server: httpx.Client) -> Metrics | Unknown:
-    """vLLM's Prometheus metrics."""
+    """The engine's Prometheus metrics: vLLM's or SGLang's."""
     try:
         answer = server.get("/metrics", follow_redirects=True)
         answer.raise_for_status()
@@ -93,29 +96,58 @@ def read_metrics(server: httpx.Client) -> Metrics | Unknown:
 
 def parse_metrics(text: str) -> Metrics | Unknown:
     """Prometheus text. Counters and gauges are summed over engines; usage is the fullest engine's."""
+    samples: dict[str, list[Sample]] = {}
     try:
-        families = {family.name: family for family in text_string_to_metric_families(text)}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                # Pasted text often lacks the TYPE lines, so what belongs together is found by name.
+                base = _SUFFIX.sub("", sample.name)
+                if not sample.name.endswith("_created"):
+                    samples.setdefault(base, []).append(sample)
     except Exception as fault:
         return Unknown(f"/metrics is not Prometheus text: {fault}")
-    if not any(name.startswith("vllm:") for name in families):
-        return Unknown("/metrics has no vllm: metric: this is not vLLM")
-    usage = _samples(families.get("vllm:kv_cache_usage_perc"))
-    info = families.get("vllm:cache_config_info")
+    if not any(name.startswith(("vllm:", "sglang:", "unfrag_")) for name in samples):
+        return Unknown("/metrics has no vllm: or sglang: metric")
+    usage = [sample.value for sample in _first(samples, _USAGE)]
+    info = samples.get("vllm:cache_config_info")
+    by_reason = samples.get("vllm:num_requests_waiting_by_reason", ())
+    deferred = [sample.value for sample in by_reason if sample.labels.get("reason") == "deferred"]
     return Metrics(
-        **{field: _sum(families.get(name)) for field, name in _GAUGES.items()},
+        **{field: _sum(_first(samples, names)) for field, names in _SUMS.items()},
         kv_cache_usage=max(usage) if usage else None,
-        cache_config=dict(info.samples[0].labels) if info and info.samples else {},
+        deferred=sum(deferred) if deferred else None,
+        idle_before_evict=_mean(samples.get("vllm:kv_block_idle_before_evict_seconds", [])),
+        reuse_gap=_mean(samples.get("vllm:kv_block_reuse_gap_seconds", [])),
+        request_tokens=_tokens(samples),
+        cache_config=dict(info[0].labels) if info else {},
     )
 
 
-def _samples(family: Metric | None) -> list[float]:
-    wanted: Iterable[Any] = family.samples if family else ()
-    return [s.value for s in wanted if not s.name.endswith("_created")]
+def _first(samples: dict[str, list[Sample]], names: tuple[str, ...]) -> list[Sample]:
+    return next((samples[name] for name in names if name in samples), [])
 
 
-def _sum(family: Metric | None) -> float | None:
-    values = _samples(family)
-    return sum(values) if values else None
+def _sum(samples: list[Sample]) -> float | None:
+    """Of a counter or gauge over its labels; of a histogram how many it counted."""
+    counted = [sample for sample in samples if sample.name.endswith("_count")] or samples
+    return sum(sample.value for sample in counted) if samples else None
+
+
+def _tokens(samples: dict[str, list[Sample]]) -> float | None:
+    """Mean tokens of a request, prompt and answer."""
+    parts = [_mean(samples.get(f"vllm:request_{part}_tokens", [])) for part in ("prompt", "generation")]
+    return None if None in parts else sum(part or 0.0 for part in parts)
+
+
+def _mean(samples: list[Sample]) -> float | None:
+    """Of a histogram; from its buckets where a paste left the sum out."""
+    total = sum(s.value for s in samples if s.name.endswith("_sum"))
+    number = sum(s.value for s in samples if s.name.endswith("_count"))
+    if number and total:
+        return total / number
+    buckets = sorted((float(s.labels.get("le", "inf")), s.value) for s in samples if s.name.endswith("_bucket"))
+    half = buckets[-1][1] / 2 if buckets else 0.0
+    return next((edge for edge, below in buckets if below >= half > 0 and edge != float("inf")), None)
 
 
 def read_model(server: httpx.Client) -> tuple[str | Unknown, int | Unknown]:

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from unfrag.facts import NOT_GIVEN
 from unfrag.reports import size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from unfrag.diagnosis import Diagnosis
+    from unfrag.facts import Finding
     from unfrag.ledger import Card
 
 _COLOUR = {"critical": "red", "warning": "yellow", "info": "cyan"}
 _BAR = 24
+_IN_FULL = 3
 
 
 def render(diagnosis: Diagnosis, console: Console) -> None:
@@ -25,23 +28,42 @@ def render(diagnosis: Diagnosis, console: Console) -> None:
     for card in diagnosis.ledger or ():
         console.print()
         console.print(_card(card))
-    for finding in diagnosis.findings:
-        colour = _COLOUR[finding.severity]
-        title = f"[{colour}]{finding.severity}[/{colour}] {finding.id} {finding.cause}"
-        console.print(f"\n{title}, confidence {finding.confidence:.0%}")
-        console.print(f"  {escape(finding.summary)}")
-        for line in finding.evidence:
-            console.print(f"  seen: {escape(line)}", style="dim")
-        for line in finding.fixes:
-            console.print(f"  do:   {escape(line)}")
-    if diagnosis.healthy:
+    for finding in diagnosis.findings[:_IN_FULL]:
+        _finding(finding, console)
+    if rest := diagnosis.findings[_IN_FULL:]:
+        console.print("\nalso possible: " + ", ".join(f"{f.id} {f.cause} ({f.confidence:.0%})" for f in rest))
+    if diagnosis.healthy and diagnosis.findings:
+        console.print(f"\n[green]healthy[/green]: {len(diagnosis.healthy)} other checks found nothing", style="dim")
+    elif diagnosis.healthy:
         console.print("\n[green]healthy[/green]")
         for line in diagnosis.healthy:
             console.print(f"  {escape(line)}")
-    if diagnosis.unknown:
+    reasons = [missing for missing in diagnosis.unknown if missing.why != NOT_GIVEN]
+    silent = [missing.fact for missing in diagnosis.unknown if missing.why == NOT_GIVEN]
+    if reasons or silent:
         console.print("\nunknown", style="dim")
-        for missing in diagnosis.unknown:
-            console.print(f"  {missing.fact}: {escape(missing.why)}", style="dim")
+    for missing in reasons:
+        console.print(f"  {missing.fact}: {escape(missing.why)}", style="dim")
+    if silent:
+        console.print(f"  {NOT_GIVEN}: {', '.join(silent)}", style="dim")
+
+
+def _finding(finding: Finding, console: Console) -> None:
+    """What was seen, what it means, when it is harmless, what to do."""
+    colour = _COLOUR[finding.severity]
+    console.print(
+        f"\n[{colour}]{finding.severity}[/{colour}] {finding.id} {finding.cause}, confidence {finding.confidence:.0%}"
+    )
+    console.print(f"  {escape(finding.summary)}")
+    if finding.meaning:
+        console.print(f"  {escape(finding.meaning)}")
+    for line in finding.evidence:
+        console.print(f"  seen:     {escape(line)}", style="dim")
+    if finding.harmless:
+        console.print(f"  harmless: {escape(finding.harmless)}", style="dim")
+    for line in finding.fixes:
+        console.print(f"  do:       {escape(line)}")
+    console.print(f"  more:     unfrag explain {finding.id}", style="dim")
 
 
 def _verdict(diagnosis: Diagnosis) -> str:

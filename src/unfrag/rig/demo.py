@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag import diagnosis, rules
+from unfrag import collect, diagnosis, rules
 from unfrag.bench.load import LoadGenerator
 from unfrag.bench.result import Result
 from unfrag.bench.run import BenchPlan, bench
@@ -165,7 +165,7 @@ def _diagnosed_under_load(rig: Rig, every_seconds: float = 5.0) -> Iterator[list
 
     def look() -> None:
         while not done.wait(every_seconds):
-            snapshot = diagnosis.collect_live(rig.url, rig.log, rig.config, "glm_vllm")
+            snapshot = collect.live(collect.Asked(rig.url, rig.log, rig.config))
             found.append(diagnosis.diagnose(snapshot, thresholds))
 
     thread = threading.Thread(target=look, name="diagnose", daemon=True)

@@ -12,12 +12,35 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unfrag.errors import UsageError
 from unfrag.rules import (
+    alloc_conf_conflict,
     allocator_fragmentation,
+    cudagraph_memory,
     engine_stalled,
+    foreign_process,
     gpu_imbalance,
+    host_oom,
+    hybrid_waste,
+    isolation_breach,
     kv_pool_too_small,
+    kv_transfer_leak,
+    memory_leak_gpu,
+    memory_leak_host,
+    mla_kv_replicated,
+    moe_workspace,
+    nccl_hang,
+    not_memory,
     pool_fragmentation,
     preemption_thrash,
+    prefix_cache_eviction,
+    profiling_underestimate,
+    quantization_mismatch,
+    sampler_warmup_oom,
+    shm_too_small,
+    unsupported_flag,
+    unsupported_hardware_kernel,
+    utilization_too_high,
+    weights_do_not_fit,
+    wrong_entrypoint_or_version,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +67,29 @@ RULES: tuple[Rule, ...] = (
     kv_pool_too_small,
     preemption_thrash,
     engine_stalled,
+    weights_do_not_fit,
+    foreign_process,
+    utilization_too_high,
+    sampler_warmup_oom,
+    cudagraph_memory,
+    profiling_underestimate,
+    moe_workspace,
+    prefix_cache_eviction,
+    memory_leak_gpu,
+    memory_leak_host,
+    kv_transfer_leak,
+    shm_too_small,
+    host_oom,
+    unsupported_flag,
+    wrong_entrypoint_or_version,
+    unsupported_hardware_kernel,
+    quantization_mismatch,
+    mla_kv_replicated,
+    hybrid_waste,
+    alloc_conf_conflict,
+    nccl_hang,
+    isolation_breach,
+    not_memory,
 )
 SEVERITIES = ("info", "warning", "critical")
 
@@ -77,5 +123,10 @@ def judge_all(snapshot: Snapshot, thresholds: dict[str, Thresholds]) -> tuple[li
                 healthy.append(rule.HEALTHY)
             else:
                 findings.append(finding)
-    findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.confidence), reverse=True)
+    findings.sort(key=_rank, reverse=True)
     return findings, healthy
+
+
+def _rank(finding: Finding) -> float:
+    """By confidence; of two that are alike the graver one first, and what is only worth knowing last."""
+    return finding.confidence + {"critical": 0.04, "warning": 0.0, "info": -0.5}[finding.severity]

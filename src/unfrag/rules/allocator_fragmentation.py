@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Log
+from unfrag.facts import Finding, Pool
 from unfrag.reports import size
+from unfrag.rules import evidence, oom
 
 if TYPE_CHECKING:
-    from unfrag.facts import AllocationFailure, Snapshot
+    from unfrag.facts import Snapshot
 
 ID = "UF003"
 CAUSE = "allocator_fragmentation"
@@ -16,42 +17,93 @@ HEALTHY = "No allocation failed with enough memory free."
 
 
 def can_judge(snapshot: Snapshot) -> bool:
-    return isinstance(snapshot.log, Log) and snapshot.log.lines > 0
+    return evidence.has_text(snapshot) or isinstance(snapshot.allocator, tuple)
 
 
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
-    assert isinstance(snapshot.log, Log)
-    for failure in reversed(snapshot.log.failures):
-        confidence, why = _weigh(failure, thresholds)
-        if confidence:
-            return Finding(
-                id=ID,
-                cause=CAUSE,
-                severity="critical",
-                confidence=confidence,
-                summary=why,
-                evidence=(failure.line,),
-                fixes=(
-                    "PYTORCH_ALLOC_CONF=expandable_segments:True   # in its environment; not with a KV connector",
-                    "unfrag flush --only allocator   # gives unused allocator memory back at once",
-                ),
+    view = oom.of(snapshot)
+    if view is not None:
+        return _from_oom(view, thresholds)
+    return (
+        _from_snapshot(snapshot, thresholds)
+        or _from_ranks(snapshot, thresholds)
+        or _free_but_failed(snapshot, thresholds)
+    )
+
+
+def _from_oom(view: oom.View, thresholds: dict[str, Any]) -> Finding | None:
+    """Unused bytes in PyTorch must be a good part of what was asked for, large, and enough together with what is free."""
+    unused = view.unallocated or 0
+    enough = unused + (view.free or 0) >= view.asked
+    if unused < thresholds["reserved_bytes"] or view.fragmented < thresholds["part_of_request"] or not enough:
+        return None
+    confidence = 0.9 if view.fragmented >= 1 else 0.72
+    share = view.share(unused)
+    if share is not None and share < thresholds["reserved_ratio"] and view.fragmented < 1:
+        confidence -= 0.2
+    if (view.share(view.others) or 0) > thresholds["others"] and view.fragmented < 1.5:
+        confidence -= 0.3
+    if view.stage == "graphs":
+        confidence -= 0.15
+    said = f"{size(view.asked)} could not be had while PyTorch held {size(unused)} unused, in smaller pieces."
+    return _finding(said, view.oom.text, round(confidence, 2))
+
+
+def _from_snapshot(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    for device in snapshot.allocator if isinstance(snapshot.allocator, tuple) else ():
+        split = device.inactive_split_bytes
+        large = split >= thresholds["reserved_bytes"] and split >= device.reserved_bytes * thresholds["reserved_ratio"]
+        if large and device.largest_free_bytes < split * thresholds["largest_part"]:
+            said = (
+                f"{size(split)} lie unused in segments that are in use, the largest piece {size(device.largest_free_bytes)}: "
+                "a request above that asks the driver for more."
+            )
+            return _finding(
+                said, f"device {device.device}: {device.segments} segments, {size(device.reserved_bytes)} reserved", 0.7
             )
     return None
 
 
-def _weigh(failure: AllocationFailure, thresholds: dict[str, Any]) -> tuple[float, str]:
-    """Confidence and sentence. PyTorch's hint about fragmentation is in every such message and counts for nothing."""
-    asked, free, unused = failure.asked_bytes, failure.free_bytes, failure.reserved_unallocated_bytes
-    if asked is not None and unused is not None:
-        if unused >= max(asked, thresholds["reserved_bytes"]):
-            return (
-                0.8,
-                f"{size(asked)} could not be had while PyTorch held {size(unused)} unused, in smaller pieces.",
-            )
-        return 0.0, ""
-    if asked is None and free is not None and free >= thresholds["reserved_bytes"]:
-        return 0.4, (
-            f"An allocation failed with {size(free)} free. Guides call this confirmed fragmentation; the line does not "
-            "say how much was asked for, so it may as well have been too much."
+def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    for rank in snapshot.pool.ranks if isinstance(snapshot.pool, Pool) else ():
+        split, largest = rank.inactive_split_bytes, rank.largest_free_segment_bytes
+        if split is None or rank.reserved_bytes is None:
+            continue
+        large = (
+            split >= 4 * thresholds["reserved_bytes"] and split >= rank.reserved_bytes * thresholds["reserved_ratio"]
         )
-    return 0.0, ""
+        if large and (largest is None or largest < split * thresholds["largest_part"]):
+            said = f"Rank {rank.rank}: PyTorch keeps {size(split)} in pieces between live tensors" + (
+                f", the largest of {size(largest)}." if largest is not None else "."
+            )
+            return _finding(said, f"inactive_split_bytes {split}, reserved_bytes {rank.reserved_bytes}", 0.75)
+    return None
+
+
+def _free_but_failed(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    event = evidence.said(snapshot, "free_but_failed")
+    free = event.numbers.get("free", 0.0) if event else 0.0
+    if event is None or free < thresholds["reserved_bytes"]:
+        return None
+    said = (
+        f"An allocation failed with {size(free)} free. Guides call this confirmed fragmentation; the line does not "
+        "say how much was asked for, so it may as well have been too much."
+    )
+    return _finding(said, event.text, 0.4)
+
+
+def _finding(said: str, line: str, confidence: float) -> Finding:
+    return Finding(
+        id=ID,
+        cause=CAUSE,
+        severity="critical",
+        confidence=confidence,
+        summary=said,
+        evidence=(line,),
+        fixes=(
+            "PYTORCH_ALLOC_CONF=expandable_segments:True   # in its environment; not with a KV connector or sleep mode",
+            "unfrag flush --only allocator   # gives unused allocator memory back at once",
+        ),
+        meaning="Memory is there, in holes between tensors that live; a smaller or a mapped allocation would have fitted.",
+        harmless="When what is unused is small against what was asked for: PyTorch prints its hint all the same.",
+    )

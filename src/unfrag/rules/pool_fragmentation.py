@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Launch, Pool
+from unfrag.facts import Finding, Pool
+from unfrag.rules import evidence
 
 if TYPE_CHECKING:
     from unfrag.facts import Snapshot
@@ -31,27 +32,24 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     )
     if ratio < thresholds["fragmentation_ratio"] or not (likely or confirmed):
         return None
-    moves_blocks = _moves_blocks(snapshot)
+    moves_blocks = evidence.moves_blocks(snapshot)
+    paged = "vLLM's pool is paged: any free block serves any request, so this alone fails nothing and slows nothing."
     truth = (
-        "This server hands KV blocks to other places, so each run costs a copy of its own."
-        if moves_blocks
-        else "vLLM's pool is paged: any free block serves any request, so this alone fails nothing and slows nothing. "
-        "It matters with KV transfer, offloading, or a pool that is to shrink."
+        "This server hands KV blocks to other places, so each run costs a copy of its own." if moves_blocks else paged
     )
     return Finding(
         id=ID,
         cause=CAUSE,
         severity="warning" if moves_blocks else "info",
-        confidence=0.9 if confirmed else 0.6,
+        confidence=(0.9 if confirmed else 0.6) if moves_blocks else 0.5,
         summary=f"{pool.free_blocks} free KV blocks, at most {pool.largest_free_block} of them adjacent. {truth}",
         evidence=(
             f"free_blocks {pool.free_blocks}, largest_free_block {pool.largest_free_block}, "
             f"fragmentation {ratio:.0%}" + (f", {pool.free_runs} runs" if pool.free_runs is not None else ""),
         ),
         fixes=("unfrag flush   # drops evictable cached blocks, harms no running request",),
+        meaning="A transfer of scattered blocks needs a descriptor per block where one per request would do."
+        if moves_blocks
+        else "It would matter with KV transfer, offloading, or a pool that is to shrink.",
+        harmless="Without KV transfer, offloading or an elastic pool: always.",
     )
-
-
-def _moves_blocks(snapshot: Snapshot) -> bool:
-    flags = snapshot.launch.flags if isinstance(snapshot.launch, Launch) else {}
-    return any(flag in flags for flag in ("--kv-transfer-config", "--kv-offloading-size", "--kv-offloading-backend"))

@@ -1,0 +1,131 @@
+"""One file with all evidence of an incident, for a colleague: what a diagnosis reads, and nothing that is secret.
+
+A gzipped tar of the facts, the text of the diagnosis and the log's beginning and end. What people asked, tokens and
+keys are taken out of everything.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from unfrag.errors import UsageError
+from unfrag.facts import Snapshot, Unknown
+from unfrag.probes.log.source import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIX = ".unfrag.tar.gz"
+NAMES = ("facts.json", "diagnosis.txt", "log.txt")
+_LARGEST = 64 << 20
+_LOG_HEAD, _LOG_TAIL = 4 << 20, 12 << 20
+_TAKEN = "[taken out]"
+_SECRETS = (
+    (re.compile(r"(?i)(authorization\s*[:=]\s*(?:bearer|basic)?\s*)[^\s'\",]+"), r"\1" + _TAKEN),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1" + _TAKEN),
+    (
+        re.compile(
+            r"(?i)((?:--)?[\w-]*(?:api[-_]?key|token|secret|password|passwd|credential)s?['\"]?\s*[=:\s]\s*)(?!None\b|null\b|\d+(?:\s|$|,))"
+            r"(\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[^\s,;'\"}\])]+)"
+        ),
+        r"\1" + _TAKEN,
+    ),
+    (re.compile(r"\b(?:hf_|sk-|ghp_|gho_|glpat-|xox[abp]-|AKIA|ms-)[A-Za-z0-9_-]{8,}"), _TAKEN),
+    (re.compile(r"\beyJ[\w-]{10,}\.[\w-]{5,}\.[\w-]*"), _TAKEN),
+    (re.compile(r"(?i)(https?://)[^\s/@:]+:[^\s/@]+@"), r"\1" + _TAKEN + "@"),
+)
+_NAME = re.compile(r"(?i)api[-_]?key|token$|secret|passw|credential")
+_USERS = re.compile(
+    r"(?i)((?:prompt|messages|content|text|input|output|generated[ _]text|response)['\"]?\s*[:=]\s*)"
+    r"(?!\s*\d)(?:'(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|\[.*|\{.*)"
+)
+
+
+def redact(text: str) -> str:
+    """The text without what people asked, tokens, keys and passwords. Line by line; sizes and flags stay."""
+    return "\n".join(_line(line) for line in text.split("\n"))
+
+
+def _line(line: str) -> str:
+    for pattern, instead in _SECRETS:
+        line = pattern.sub(instead, line)
+    return _USERS.sub(r"\1" + _TAKEN, line)
+
+
+def files_of(snapshot: Snapshot, diagnosis: str, log: Path | None) -> dict[str, str]:
+    """What a capture holds: the facts that a diagnosis is made of, its text, and the log's beginning and end."""
+    files = {"facts.json": msgspec.json.format(msgspec.json.encode(_clean(msgspec.to_builtins(snapshot))).decode())}
+    files["diagnosis.txt"] = redact(diagnosis)
+    if log is not None and (text := _log_text(log)):
+        files["log.txt"] = text
+    return files
+
+
+def _clean(value: Any) -> Any:
+    """The same with every text redacted."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        hidden = {key: _TAKEN for key, inner in value.items() if isinstance(inner, str) and _NAME.search(key)}
+        return {key: _clean(inner) for key, inner in value.items()} | hidden
+    return [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _log_text(path: Path) -> str:
+    """The beginning and the end of a log, redacted."""
+    source = Source(path)
+    stream = source.open()
+    if isinstance(stream, Unknown):
+        return ""
+    head, tail = b"", b""
+    with stream:
+        for chunk in source.chunks(stream):
+            if len(head) < _LOG_HEAD:
+                head += chunk
+            else:
+                tail = (tail + chunk)[-_LOG_TAIL:]
+    between = b"\n[unfrag: the middle of the log was left out]\n" if len(tail) >= _LOG_TAIL else b""
+    return redact((head + between + tail).decode("utf-8", "replace"))
+
+
+def pack(files: dict[str, str], path: Path) -> None:
+    """Write the capture; nothing half-written is left.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    from unfrag.files import write_atomically
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, text in files.items():
+            content = text.encode("utf-8", "replace")
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o600
+            tar.addfile(entry, io.BytesIO(content))
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as fault:
+        raise UsageError(f"{path}: {fault.strerror}; choose another place with --out") from fault
+
+
+def read(path: Path) -> Snapshot:
+    """The facts of a capture.
+
+    Raises:
+        UsageError: this is no capture, or one of another version.
+    """
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            for entry in tar:
+                if entry.isfile() and entry.name == "facts.json" and (member := tar.extractfile(entry)):
+                    return msgspec.json.decode(member.read(_LARGEST), type=Snapshot)
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as fault:
+        raise UsageError(f"{path} is no capture of `unfrag capture`: {fault}") from fault
+    raise UsageError(f"{path} holds no facts.json; make one with `unfrag capture`")

@@ -1,0 +1,59 @@
+"""Put all evidence of an incident into one file, without secrets, for a colleague or for later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unfrag.commands import diagnose
+
+if TYPE_CHECKING:
+    import argparse
+
+NAME = "capture"
+EXAMPLES = """\
+  unfrag capture --log /root/workspace/glm_vllm.log
+  unfrag capture --evidence ./incident-42 --out incident-42.unfrag.tar.gz
+  unfrag capture --dry-run
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    diagnose.prepare_target(parser)
+    parser.add_argument("--out", type=Path, help="the file to write (default: unfrag-TIME.unfrag.tar.gz here)")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be inside")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(args: argparse.Namespace) -> int:
+    import io
+    import time
+
+    from rich.console import Console
+
+    from unfrag import capture, diagnosis, rules
+    from unfrag.errors import UsageError
+    from unfrag.reports import err, out, print_json, size
+    from unfrag.reports.diagnosis import render
+
+    snapshot = diagnose.snapshot_of(args)
+    text = io.StringIO()
+    found = diagnosis.diagnose(snapshot, rules.load_thresholds())
+    render(found, Console(file=text, width=120, no_color=True))
+    log = args.log or (args.evidence / "log.txt" if args.evidence and args.evidence.is_dir() else None)
+    files = capture.files_of(snapshot, text.getvalue(), log)
+    path = args.out or Path(time.strftime("unfrag-%Y%m%d-%H%M%S") + capture.SUFFIX)
+    console = err()
+    console.print(f"{path} {'would hold' if args.dry_run else 'holds'}, without prompts, tokens and keys:")
+    for name, content in files.items():
+        console.print(f"  {name:16} {size(len(content.encode()))}")
+    if not args.dry_run:
+        if path.exists():
+            raise UsageError(f"{path} exists; choose another --out")
+        capture.pack(files, path)
+        console.print(f"read it with: unfrag diagnose --evidence {path}")
+    if args.json:
+        print_json({"schema_version": 1, "path": None if args.dry_run else str(path), "files": list(files)})
+    elif not args.dry_run:
+        out().print(str(path))
+    return 0

@@ -1,0 +1,89 @@
+"""What a server's log says: facts of the start, periodic load lines, failed allocations, errors.
+
+A log may hold many starts ("lives"), the last of which is the one that matters most. Everything is bounded, whatever
+the size of the log.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One message that a program is known to print. ``numbers``: sizes in bytes, the rest as printed."""
+
+    kind: str
+    text: str
+    numbers: dict[str, float] = {}
+    words: dict[str, str] = {}
+    rank: str = ""
+    life: int = 0
+    ready: bool = False
+    """Had the server of this life begun to serve?"""
+    frames: tuple[str, ...] = ()
+    """``file.py:function`` of the traceback before it, outermost first."""
+
+
+class Oom(msgspec.Struct, frozen=True):
+    """One failed allocation, in the bytes that its message prints; None where it does not say."""
+
+    text: str
+    asked: int | None = None
+    total: int | None = None
+    free: int | None = None
+    mine: int | None = None
+    """All of this process, what is outside PyTorch included."""
+    others: int | None = None
+    """Of other processes that the message lists by pid."""
+    allocated: int | None = None
+    unallocated: int | None = None
+    """Reserved by PyTorch and not allocated."""
+    private_pools: int | None = None
+    gpu: int | None = None
+    rank: str = ""
+    life: int = 0
+    ready: bool = False
+    loaded: bool = False
+    """Had this life's weights been loaded?"""
+    sized: bool = False
+    """Had this life's KV cache been sized?"""
+    frames: tuple[str, ...] = ()
+
+
+class Load(msgspec.Struct, frozen=True):
+    """One periodic line of an engine about its load. Shares are 0 to 1, rates tokens per second."""
+
+    running: float | None = None
+    waiting: float | None = None
+    deferred: float | None = None
+    usage: float | None = None
+    hit_rate: float | None = None
+    prompt_rate: float | None = None
+    generation_rate: float | None = None
+    preemptions: float | None = None
+    rank: str = ""
+    life: int = 0
+
+
+class Log(msgspec.Struct, frozen=True, tag=True):
+    """A log, or other pasted text, read for all of the above. ``events``: of each kind the first and the last few."""
+
+    lines: int
+    lives: int = 0
+    ready: bool = False
+    """Has the last life begun to serve?"""
+    events: tuple[Event, ...] = ()
+    counts: dict[str, int] = {}
+    ooms: tuple[Oom, ...] = ()
+    loads: tuple[Load, ...] = ()
+    last_line: str = ""
+    note: str = ""
+    """What kept it from being read to its end."""
+
+    def all(self, *kinds: str) -> list[Event]:
+        """Events of these kinds in the order of the log."""
+        return [event for event in self.events if event.kind in kinds]
+
+    def last(self, *kinds: str) -> Event | None:
+        """The latest event of any of these kinds."""
+        return next((event for event in reversed(self.events) if event.kind in kinds), None)

@@ -1,0 +1,261 @@
+"""One pass over a log's chunks: find the lines that matter, keep a bounded number of what they say."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from functools import cache
+from typing import TYPE_CHECKING
+
+import msgspec
+from ahocorasick_rs import BytesAhoCorasick
+
+from unfrag.events import Event, Load, Log, Oom
+from unfrag.probes.log import load, oom, prefix, wrap
+from unfrag.probes.log.messages import MESSAGES
+from unfrag.probes.log.pattern import Compiled, compiled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_OOM_TRIGGERS = ("ried to allocate", "OutOfMemoryError", "out of memory")
+_SERVING = (b'HTTP/1.1" 200',)
+_OF_USERS = ("Received request", "prompt: '", '"messages":', "Generated response")  # what people ask is no evidence
+_WITH_FRAMES = ("disk_full", "bare_oom", "moe_workspace")
+_KEEP_FIRST, _KEEP_LAST, _OOMS, _LOADS = 2, 16, 24, 240
+_HITS_FIRST, _HITS_LAST = 48, 16  # of one trigger in one chunk: beyond that, lines are counted and not read
+_LINE = 4000
+_AHEAD_LINES, _AHEAD_CHARS = 14, 2500
+_BACK_BYTES, _BACK_FRAMES = 49_152, 80
+_FRAME = re.compile(
+    r'File "(?:[^"]*/)?([^"/]+)", line \d+, in (\S+)|\bin ([\w.]+)(?: \((?:[^()]*/)?([\w.]+\.py)[^()]*\))?'
+)
+_NEW_MESSAGE = re.compile(r"^\s*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|Traceback|\[\d{4}-\d\d-\d\d|\d{4}-\d\d-\d\d)")
+
+
+@cache
+def _table() -> tuple[BytesAhoCorasick, tuple[tuple[str, ...], ...], tuple[tuple[tuple[str, ...], Compiled], ...]]:
+    """(automaton over all triggers, …, every message with its triggers)."""
+    messages = tuple((m.triggers, compiled(m)) for m in MESSAGES)
+    triggers = sorted({t for m in MESSAGES for t in m.triggers} | {*load.TRIGGERS, *_OOM_TRIGGERS})
+    return BytesAhoCorasick([t.encode() for t in triggers]), (tuple(triggers),), messages
+
+
+class Gatherer:
+    """Feed it chunks of whole lines, then ask for the :class:`Log`."""
+
+    def __init__(self) -> None:
+        self._automaton, _, self._messages = _table()
+        self._lines = 0
+        self._life, self._ready, self._loaded, self._sized = 0, False, False, False
+        self._starts: set[tuple[str, str]] = set()
+        self._first: dict[str, list[tuple[int, Event]]] = {}
+        self._late: dict[str, deque[tuple[int, Event]]] = {}
+        self._counts: Counter[str] = Counter()
+        self._ooms: deque[Oom] = deque(maxlen=_OOMS)
+        self._loads: deque[Load] = deque(maxlen=_LOADS)
+        self._order = 0
+        self._before = b""
+        self._width: int | None = None
+        self._last = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Read one chunk of whole lines."""
+        if self._width is None:
+            self._width = wrap.width(chunk)
+        if self._width:
+            chunk = wrap.undo(chunk, self._width)
+        self._lines += chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+        serving = min((at for at in map(chunk.find, _SERVING) if at >= 0), default=-1)
+        for start, end in self._interesting(chunk):
+            if 0 <= serving < start:
+                self._serves()
+                serving = -1
+            self._read(chunk, start, end)
+        if serving >= 0:
+            self._serves()
+        self._before = chunk[-_BACK_BYTES:]
+        if last := chunk[-_LINE:].strip():
+            self._last = last
+
+    def _serves(self) -> None:
+        self._ready = True
+
+    def _interesting(self, chunk: bytes) -> Iterable[tuple[int, int]]:
+        """Places of the lines with a trigger, in order. Of a trigger that is everywhere, the first and last few."""
+        by_trigger: dict[int, list[int]] = {}
+        for which, start, _ in self._automaton.find_matches_as_indexes(chunk):
+            by_trigger.setdefault(which, []).append(start)
+        places: set[tuple[int, int]] = set()
+        for hits in by_trigger.values():
+            chosen = hits if len(hits) <= _HITS_FIRST + _HITS_LAST else hits[:_HITS_FIRST] + hits[-_HITS_LAST:]
+            for at in chosen:
+                end = chunk.find(b"\n", at)
+                places.add((chunk.rfind(b"\n", 0, at) + 1, end if end >= 0 else len(chunk)))
+        return sorted(places)
+
+    def _read(self, chunk: bytes, start: int, end: int) -> None:
+        raw = chunk[start : min(end, start + _LINE)].decode("utf-8", "replace")
+        rank, text = prefix.split(raw)
+        if any(sign in text for sign in _OF_USERS):
+            return
+        texts = _Texts(text, chunk, end, rank)
+        if any(trigger in text for trigger in load.TRIGGERS):
+            said = load.read(text, rank, self._life)
+            if said is not None:
+                self._loads.append(said)
+                self._ready = True
+        if any(trigger in text for trigger in _OOM_TRIGGERS):
+            self._oom(texts, chunk, start, rank)
+        done: set[str] = set()
+        for triggers, message in self._messages:
+            if message.kind in done or not any(trigger in text for trigger in triggers):
+                continue
+            for candidate in texts.all():
+                said_of = message.read(candidate)
+                if said_of is not None:
+                    done.add(message.kind)
+                    frames = _frames(self._before, chunk, start, rank) if message.kind in _WITH_FRAMES else ()
+                    self._event(message.kind, candidate, *said_of, rank, frames)
+                    break
+
+    def _oom(self, texts: _Texts, chunk: bytes, start: int, rank: str) -> None:
+        best: Oom | None = None
+        for candidate in texts.all():
+            said = oom.read(candidate)
+            if said is not None and (best is None or _known(said) > _known(best)):
+                best = said
+        if best is None:
+            return
+        previous = self._ooms[-1] if self._ooms else None
+        if previous and (best.asked, best.free, best.allocated, best.gpu) == (
+            previous.asked,
+            previous.free,
+            previous.allocated,
+            previous.gpu,
+        ):
+            self._counts["oom_repeated"] += 1
+            return
+        self._counts["oom"] += 1
+        self._ooms.append(
+            msgspec.structs.replace(
+                best,
+                rank=rank,
+                life=self._life,
+                ready=self._ready,
+                loaded=self._loaded,
+                sized=self._sized,
+                frames=_frames(self._before, chunk, start, rank),
+            )
+        )
+
+    def _event(
+        self,
+        kind: str,
+        text: str,
+        numbers: dict[str, float],
+        words: dict[str, str],
+        rank: str,
+        frames: tuple[str, ...] = (),
+    ) -> None:
+        if kind == "start":
+            self._begin(text, words, rank)
+        elif kind == "ready":
+            self._ready = True
+        elif kind == "model_loaded":
+            self._loaded = True
+        elif kind in ("kv_size", "kv_available"):
+            self._sized = True
+        limit = _LINE if kind == "arguments" else 600
+        event = Event(kind, text[:limit].strip(), numbers, words, rank, self._life, self._ready, frames)
+        self._counts[kind] += 1
+        self._order += 1
+        first = self._first.setdefault(kind, [])
+        if len(first) < _KEEP_FIRST:
+            first.append((self._order, event))
+        else:
+            self._late.setdefault(kind, deque(maxlen=_KEEP_LAST)).append((self._order, event))
+
+    def _begin(self, text: str, words: dict[str, str], rank: str) -> None:
+        """A start line. The same one from the same process a second time, or after serving, is a new life."""
+        which = (re.sub(r"[\d.]+.*", "", text)[:40], rank)
+        if which in self._starts or self._life == 0:
+            self._life += 1
+            self._starts = set()
+            self._ready = self._loaded = self._sized = False
+        self._starts.add(which)
+
+    def log(self) -> Log:
+        """All of it."""
+        kept = [pair for group in self._first.values() for pair in group]
+        kept += [pair for group in self._late.values() for pair in group]
+        last = self._last.rsplit(b"\n", 1)[-1].decode("utf-8", "replace")
+        return Log(
+            lines=self._lines,
+            lives=self._life,
+            ready=self._ready,
+            events=tuple(event for _, event in sorted(kept, key=lambda pair: pair[0])),
+            counts=dict(self._counts),
+            ooms=tuple(self._ooms),
+            loads=tuple(self._loads),
+            last_line=prefix.strip_colour(last).strip()[:300],
+        )
+
+
+class _Texts:
+    """A message as it stands on its line, then with the lines that follow: pasted logs wrap."""
+
+    def __init__(self, line: str, chunk: bytes, end: int, rank: str) -> None:
+        self._line, self._chunk, self._end, self._rank = line, chunk, end, rank
+        self._ahead: list[str] | None = None
+
+    def all(self) -> Iterable[str]:
+        yield self._line
+        if self._ahead is None:
+            self._ahead = self._following()
+        if self._ahead:
+            yield " ".join([self._line, *self._ahead])
+            yield "".join([self._line.rstrip("\n"), *self._ahead])
+
+    def _following(self) -> list[str]:
+        found: list[str] = []
+        at, length = self._end + 1, 0
+        for _ in range(_AHEAD_LINES):
+            end = self._chunk.find(b"\n", at)
+            end = len(self._chunk) if end < 0 else end
+            if at >= end or length > _AHEAD_CHARS:
+                break
+            rank, text = prefix.split(self._chunk[at : min(end, at + _LINE)].decode("utf-8", "replace"))
+            at = end + 1
+            if rank and rank != self._rank:
+                continue
+            if _NEW_MESSAGE.match(text):
+                break
+            found.append(text)
+            length += len(text)
+        return found
+
+
+def _frames(before: bytes, chunk: bytes, start: int, rank: str) -> tuple[str, ...]:
+    """``file.py:function`` of the traceback that ends here, outermost first."""
+    back = chunk[max(0, start - _BACK_BYTES) : start]
+    if len(back) < _BACK_BYTES:
+        back = before[-(_BACK_BYTES - len(back)) :] + back
+    frames: list[str] = []
+    for line in reversed(back.decode("utf-8", "replace").splitlines()):
+        own, text = prefix.split(line[:_LINE])
+        if rank and own and own != rank:
+            continue
+        if "Traceback (most recent call last)" in text:
+            break
+        found = _FRAME.search(text)
+        if found is not None and (found[1] or text.lstrip().startswith("...") or found[4]):
+            frames.append(f"{found[1] or found[4] or ''}:{found[2] or found[3]}")
+            if len(frames) >= _BACK_FRAMES:
+                break
+    return tuple(reversed(frames))
+
+
+def _known(said: Oom) -> int:
+    values = (said.asked, said.total, said.free, said.mine, said.others, said.allocated, said.unallocated)
+    return sum(value is not None for value in values)

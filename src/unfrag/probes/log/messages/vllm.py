@@ -1,0 +1,276 @@
+"""vLLM, V0 (0.4 to 0.8) and V1 (0.6 to 0.32). Read in the source of 0.32 and known from older releases."""
+
+from __future__ import annotations
+
+from unfrag.probes.log.pattern import Message as M
+
+MESSAGES = (
+    # The start
+    M("start", ("API server version",), r"vLLM API server version <version:word>"),
+    M("start", ("LLM engine (v",), r"Initializing an? (?:V1 )?LLM engine \(v<version:word>\)"),
+    M("arguments", ("args: Namespace", "non-default args"), r"(?:args: Namespace|non-default args:)"),
+    M(
+        "transformers_fallback",
+        ("ransformers",),
+        r"(?:no vLLM implementation|falling back to Transformers|TransformersForCausalLM)",
+    ),
+    M(
+        "model_loaded",
+        ("Model loading took", "model weights took"),
+        r"(?:Model loading took|Loading model weights took) <weights:size>",
+    ),
+    M(
+        "model_loaded",
+        ("model weights took", "Model loading took"),
+        r"(?:Model loading took|Loading model weights took) <weights:gib> (?:memory|and|GiB|GB)",
+    ),
+    M(
+        "profiled",
+        ("model weights take",),
+        r"model weights take <weights:size>; non_torch_memory takes <non_torch:size>; PyTorch activation peak memory takes <activation:size>; the rest of the memory reserved for KV Cache is <kv:size>",
+    ),
+    M(
+        "profiled",
+        ("Actual usage is",),
+        r"Actual usage is <weights:gib> GiB for (?:weight|consumed memory)[^,]*, <activation:gib> GiB for peak activation, (?:<non_torch:gib> GiB for non-torch memory, )?(?:and )?<graphs:gib> GiB for CUDAGraph memory",
+    ),
+    M("kv_available", ("Available KV cache memory",), r"Available KV cache memory: <kv:size>"),
+    M("kv_size", ("KV cache size",), r"KV cache size: <tokens:int> tokens(?:, \w+ .{0,20}concurrency.{0,60})?"),
+    M("kv_size", ("GPU blocks:",), r"# (?:GPU|cuda) blocks: <blocks:int>"),
+    M("concurrency", ("aximum concurrency",), r"Maximum concurrency for <length:int> tokens per request: <times:num>x"),
+    M("graphs_took", ("Graph capturing finished",), r"Graph capturing finished in .{1,20}?(?:, took <graphs:size>|$)"),
+    M("graphs_estimated", ("CUDA graph",), r"Estimated CUDA graph memory: <graphs:size> total"),
+    M(
+        "graphs_actual",
+        ("CUDA graph pool memory",),
+        r"CUDA graph pool memory: <graphs:gib> GiB \(actual\), <estimated:gib> GiB \(estimated\)",
+    ),
+    M(
+        "graphs_capturing",
+        ("apturing ", "apture cuda graph"),
+        r"(?:Capturing (?:CUDA|cudagraph)|Capture cuda graph begin|Capturing the model for CUDA graphs)",
+    ),
+    M(
+        "ready",
+        ("startup complete", "Uvicorn running on", "fired up and ready", "Processed prompts"),
+        r"(?:Application startup complete|Uvicorn running on|fired up and ready to roll|Processed prompts:)",
+    ),
+    M("ready", ('HTTP/1.1" 200',), r"(?:POST|GET) /\S+ HTTP/1\.1\" 200"),
+    # Memory at the start
+    M(
+        "startup_free",
+        ("Free memory on device",),
+        r"Free memory on device\s?\S* ?\(<free:gib>/<total:gib> GiB\) on startup is less than .{0,60}?(?:\(<util:num>, <wanted:gib> GiB\))",
+    ),
+    M(
+        "kv_context",
+        ("max seq len",),
+        r"max seq len \(<length:int>\) is larger than the maximum number of tokens that can be stored in (?:the )?KV cache \(<tokens:int>\)",
+    ),
+    M(
+        "kv_context",
+        ("To serve at least one request",),
+        r"max seq len \(<length:int>\),? \(?<need:gib> GiB (?:KV|kv) cache is needed, which is larger than the available KV cache memory \(<have:gib> GiB\)(?:.{0,12}?Based on the available memory,? the estimated maximum model length is <fits:int>)?",
+    ),
+    M(
+        "kv_context",
+        ("larger than the available KV",),
+        r"<need:gib> GiB (?:KV|kv) cache is needed, which is larger than the available KV cache memory \(<have:gib> GiB\)",
+    ),
+    M("kv_none", ("cache blocks", "KV cache blocks"), r"No available memory for the (?:KV )?cache blocks"),
+    M(
+        "prompt_over_pool",
+        ("exceeds the capacity of block_manager",),
+        r"(?:Input prompt|prompt) \(<tokens:int> tokens\) is too long and exceeds the capacity of block_manager",
+    ),
+    M(
+        "profile_disturbed",
+        ("Error in memory profiling",),
+        r"Error in memory profiling.{0,60}Initial free memory <before:num>.{0,40}current free memory <after:num>",
+    ),
+    M("profile_disturbed", ("Error in memory profiling",), r"Error in memory profiling"),
+    M("profile_disturbed", ("grew by",), r"Free memory grew by <grew:gib> GiB during profiling"),
+    M(
+        "sampler_warmup",
+        ("warming up sampler", "warming up pooler"),
+        r"out of memory occurred when warming up (?:sampler|pooler) with <requests:int> dummy",
+    ),
+    M("graph_estimate_hint", ("ESTIMATE_CUDAGRAPHS",), r"VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS ?= ?0"),
+    M(
+        "workspace_locked",
+        ("Workspace is locked",),
+        r"Workspace is locked but allocation from '?<where:word>'? requires <asked:size>, current size is <size:size>",
+    ),
+    M(
+        "workspace_locked",
+        ("Workspace growth is not allowed", "Workspace is locked"),
+        r"Workspace (?:growth is not allowed|is locked but allocation)",
+    ),
+    M("swap_space", ("swap space",), r"[Tt]oo large swap space"),
+    M(
+        "hybrid_padding",
+        ("padding layers",),
+        r"Add <layers:int> padding layers, may waste at most <percent:num>% KV cache memory",
+    ),
+    M(
+        "hybrid_disabled",
+        ("Hybrid KV cache manager", "hybrid kv cache manager", "hybrid KV cache manager"),
+        r"(?:Hybrid KV cache manager is disabled|Disabling hybrid KV cache manager|Turning off hybrid kv cache manager)",
+    ),
+    M("mamba_padding", ("mamba page size",), r"Padding mamba page size by <percent:num>%"),
+    M("mamba_block", ("attention block size",), r"Setting attention block size to <tokens:int> tokens"),
+    # While it serves
+    M(
+        "preempted",
+        ("preempted by PreemptionMode",),
+        r"preempted by PreemptionMode\.\w+ mode(?:.{0,300}total_num_cumulative_preemption=<total:int>)?",
+    ),
+    M("preempted", ("reempt",), r"(?:Preempting request|Request \S+ (?:was|is|has been) preempted)"),
+    M(
+        "shm_broadcast",
+        ("shared memory broadcast block",),
+        r"No available shared memory broadcast block found in <seconds:num> ?s",
+    ),
+    M("rpc_timeout", ("RPC call to", "timed out"), r"RPC call to \w+ timed out"),
+    M(
+        "heartbeat_lost",
+        ("eartbeat", "MQLLMEngine", "RPCServer"),
+        r"(?:didn.t hear|heartbeat.{0,40}(?:lost|missed|timed? ?out|not received)|No heartbeat)",
+    ),
+    M(
+        "core_waiting",
+        ("remote core engine", "local core engine", "engine cores ready", "core engine proc"),
+        r"Waiting for <local:int> local,? <remote:int> remote core engine proc",
+    ),
+    M(
+        "worker_died",
+        ("Worker proc", "worker proc", "died unexpectedly"),
+        r"(?:Worker proc(?:ess)? \S+ died|died unexpectedly|VllmWorkerProcess.{0,40}(?:died|exit))",
+    ),
+    M(
+        "engine_dead",
+        ("EngineDeadError", "EngineCore failed", "Engine core initialization failed", "AsyncEngineDeadError"),
+        r"(?:EngineDeadError|EngineCore (?:encountered|failed)|Engine core initialization failed|background loop has errored)",
+    ),
+    # Transfer of KV between servers
+    M("kv_expired", ("xpired",), r"(?:Releasing|Freeing|Released) expired KV blocks"),
+    M("kv_pull_failed", ("pull",), r"(?:pulling kv_caches .{0,80}failed|failed to pull)"),
+    M("kv_remote_waiting", ("WAITING_FOR_REMOTE_KV", "waiting_for_remote_kv"), r"WAITING_FOR_REMOTE_KVS?"),
+    M(
+        "kv_transfer_failed",
+        ("ransfer", "KVTransferError"),
+        r"(?:KVTransferError|KV (?:cache )?transfer(?: \S+)? (?:failed|timed out|timeout)|NIXL transfer (?:failed|setup failed)|transfer failed.{0,60}(?:blocks|request)|Failed to (?:get|recv|receive|send).{0,20}\bKV)",
+    ),
+    M("kv_deferred", ("skipped_waiting", "Deferred"), r"num_skipped_waiting_reqs.{0,40}(?:grow|increas|rising|climb)"),
+    # The command line
+    M(
+        "unknown_argument",
+        ("unrecognized arguments", "nrecognized argument"),
+        r"unrecognized arguments?: ?<flags:text>(?:$|\n)",
+    ),
+    M(
+        "invalid_argument",
+        (
+            "error: argument",
+            "invalid choice",
+            "ambiguous option",
+            "expected one argument",
+            "No such option",
+            "no such option",
+            "one of the arguments",
+            "VLLM_USE_V1=1",
+            "NotImplementedError",
+        ),
+        r"(?:error: argument <flag:word>:? ?<why:text>$|ambiguous option: <flag2:word>|[Nn]o such option:? <flag3:word>|invalid choice: <choice:text>\(|VLLM_USE_V1=1 is not supported with <flag4:word>|NotImplementedError: .{0,80}(?P<flag5>--[a-z][a-z-]+))",
+    ),
+    M(
+        "unexpected_keyword",
+        ("unexpected keyword argument",),
+        r"(?P<call>[\w.]+(?:__init__)?)\(\) got an unexpected keyword argument '?<flag:word>'?",
+    ),
+    M("config_rejected", ("validation error for",), r"<count:int> validation errors? for <config:word>"),
+    M("flag_rejected", ("xtra inputs are not permitted", "nvalid value for"), r"Extra inputs are not permitted"),
+    # Version, entry point, model support
+    M(
+        "no_module",
+        (
+            "No module named",
+            "cannot import name",
+            "has no attribute",
+            "undefined symbol",
+            "does not exist",
+            "console_scripts",
+        ),
+        r"(?:No module named '?<module:word>'?|cannot import name '?<name:word>'?|undefined symbol: <symbol:word>|operator \S+ does not exist|module '[\w.]+' has no attribute '\w+')",
+    ),
+    M(
+        "architecture_unknown",
+        ("rchitecture",),
+        r"(?:Model architectures? .{1,80}?(?:are|is) not supported|does not recognize this architecture|architectures? \[?'?\w+'?\]? (?:are|is) not supported|has no vLLM implementation and)",
+    ),
+    M(
+        "model_code_mismatch",
+        ("rope_scaling", "KeyError", "no attribute", "Unrecognized configuration class", "Unrecognized model"),
+        r"(?:rope_scaling.{0,40}must|KeyError: '(?:model\.)?(?:layers?|transformer|type|language_model|mlp|visual)\S*'|'\w*Config' object has no attribute '\w+'|Unrecognized (?:configuration class|model in))",
+    ),
+    M(
+        "route_missing",
+        ("404 Not Found",),
+        r"\"(?:POST|GET) /(?:v1/\S*|generate\S*|health|flush_cache) HTTP/1\.\d\" 404",
+    ),
+    M(
+        "version_conflict",
+        ("requires", "incompatible", "version"),
+        r"(?:ImportError: .{0,80}(?:requires|version)|requires (?:transformers|torch|vllm|flash[_-]attn|triton|numpy|flashinfer)\s?[><=]+|is incompatible with the current|The installed version of \S+|NVIDIA driver on your system is too old|CUDA driver version is insufficient|VersionConflict|was compiled (?:with|against|using) .{0,60}(?:but|incompatible|different))",
+    ),
+    # Hardware and kernels
+    M(
+        "capability",
+        ("apability", "supported on", "not supported in this"),
+        r"(?:type fp8\w+ not supported in this|Minimum capability: <needs:int>|(?:[Bb]float16|bf16|FP8|fp8|[Ff]p4|NVFP4|MXFP4)\S* (?:\w+ ){0,4}(?:is|are) only supported on|only supported on GPUs with compute capability|requires? (?:a )?(?:compute )?capability|not supported (?:for|on) the current GPU|only supports Ampere|compute capability (?:of at least )?<wants:num>)",
+    ),
+    M(
+        "kernel_image",
+        ("no kernel image", "not compatible with the current PyTorch", "unsupported toolchain", "PTX", "sm_"),
+        r"(?:no kernel image is available|is not compatible with the current PyTorch installation|unsupported toolchain|ptxas fatal|PTX JIT compilation failed|Unsupported gpu architecture|sm_\d+\w? is not (?:supported|defined|a recognized)|not supported on (?:sm_?\d+|this (?:GPU|device|arch\w*)))",
+    ),
+    M(
+        "on_chip_memory",
+        ("out of resource", "OutOfResources", "shared memory, Required", "too many resources", "dynamic shared memory"),
+        r"(?:out of resources?: (?:shared memory|tensor memory|threads), Required: <needs:int>, Hardware limit: <limit:int>|OutOfResources|too many resources requested for launch|(?:dynamic )?shared memory .{0,50}(?:exceeds|too large|larger than))",
+    ),
+    M(
+        "no_backend",
+        ("attention backend", "No valid", "head_size", "head size"),
+        r"(?:No valid attention backend|[Hh]ead[_ ]size \d+ is not supported|not supported by (?:any )?(?:the )?(?:FlashAttention|attention|flashinfer|PagedAttention|\w+) ?(?:backend|kernel)|attention backend .{0,60}(?:not supported|does not support))",
+    ),
+    # Quantisation
+    M(
+        "quantization_mismatch",
+        ("uantization", "uantized", "quant"),
+        r"(?:Quantization method specified in the model config \(<config:word>\) does not match|Cannot find the config file for|[Uu]nknown quantization method|quantization method .{0,40}(?:does not match|is not (?:supported|compatible))|not aligned with the quantized weight shape|not divisible by .{0,60}(?:quantiz|group)|quant_method.{0,40}(?:mismatch|must be)|is not supported for quantization method|only supports? pre-?quantized|checkpoint is not quantized|already quantized)",
+    ),
+    M(
+        "weight_shape",
+        (
+            "loaded_weight.shape",
+            "shape mismatch",
+            "size mismatch",
+            "no module or parameter named",
+            "ttempted to load weight",
+        ),
+        r"(?:param(?:_data|eter)?\.(?:shape|size\(\)) ?== ?loaded_weight\.(?:shape|size\(\))|Attempted to load weight|size mismatch for|no module or parameter named '?<name:word>)",
+    ),
+    # The allocator's settings
+    M(
+        "alloc_conf",
+        ("xpandable", "PYTORCH_", "allocator", "Allocator", "max_split_size", "cudaMallocAsync"),
+        r"(?:[Ee]xpandable[_ ]segments?.{0,100}?(?:not compatible|incompatible|not supported|unsupported|cannot be used|can't be used|conflict|must not|must be (?:disabled|unset|off)|are not allowed|invalidat|requires|please (?:unset|remove|disable))|(?:not compatible|incompatible|not supported|cannot be (?:used|combined)|conflicts?).{0,60}expandable[_ ]segments|Unrecognized (?:key|CachingAllocator option)|CachingAllocator(?:Config)?.{0,60}(?:invalid|unrecognized|too small|expected|error)|max_split_size too small|(?:cudaMallocAsync|PluggableAllocator|cumem\w*).{0,80}(?:not (?:yet )?support|incompatible|cannot)|does not (?:yet )?support (?:shareable handles|checkPoolLiveAllocations|cudaMallocAsync))",
+    ),
+    # The weights' own
+    M(
+        "moe_workspace",
+        ("workspace", "intermediate_cache", "DeepEP", "deep_ep", "nvshmem", "NVSHMEM", "num_rdma_bytes"),
+        r"(?:(?:failed to|cannot|could not|unable to) (?:allocate|get|resize).{0,60}(?:workspace|intermediate_cache|DeepEP|nvshmem)|(?:moe|MoE|cutlass|grouped).{0,60}workspace.{0,80}(?:too small|insufficient|exceed|fail|out of memory)|workspace.{0,40}(?:insufficient|too small|overflow)|(?:nvshmem|NVSHMEM)\S*.{0,60}(?:out of memory|fail|symmetric heap)|num_max_dispatch_tokens|intermediate_cache\d|deep_?ep\S*.{0,120}out of memory|Buffer\(.{0,40}num_rdma_bytes=<asked:int>)",
+    ),
+)

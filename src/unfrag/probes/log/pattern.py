@@ -1,0 +1,94 @@
+"""Patterns for messages, written as they are read: a regular expression with ``<name:kind>`` for what varies.
+
+A space stands for any white space, since pasted logs wrap. Kinds: ``size`` ("1.5 GiB", in bytes), ``gib`` (a bare
+number of GiB), ``num``, ``int``, ``word``, ``text``.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_KINDS = {
+    "size": r"-?[0-9][0-9.,]*\s*(?:bytes|[KMGT]i?B|B)\b",
+    "gib": r"-?[0-9][0-9.,]*",
+    "num": r"-?[0-9][0-9.,]*",
+    "int": r"[0-9][0-9,]*",
+    "word": r"[^\s,;'\"]+",
+    "text": r".{1,200}?",
+}
+_HOLE = re.compile(r"<(\w+):(size|gib|num|int|word|text)>")
+_SPACE = re.compile(r"\[(?:\\.|[^\]])*\]| [?*+]?")
+_SIZE = re.compile(r"(-?[0-9][0-9.,]*)\s*([A-Za-z]+)")
+_UNITS = {"B": 1, "BYTES": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_LONGEST_NUMBER = 24
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message that programs print. ``triggers``: a line is looked at only when it contains one of them."""
+
+    kind: str
+    triggers: tuple[str, ...]
+    template: str
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    kind: str
+    regex: re.Pattern[str]
+    holes: dict[str, str]
+
+    def read(self, text: str) -> tuple[dict[str, float], dict[str, str]] | None:
+        """(numbers, words) of the message, or None when it is not in the text."""
+        found = self.regex.search(text)
+        if found is None:
+            return None
+        numbers: dict[str, float] = {}
+        words: dict[str, str] = {}
+        for name, said in found.groupdict().items():
+            if said is None:
+                continue
+            kind = self.holes.get(name, "word")
+            if kind in ("word", "text"):
+                words[name] = said
+            elif (value := number(said, kind)) is not None:
+                numbers[name] = value
+        return numbers, words
+
+
+def compiled(message: Message) -> Compiled:
+    """The message's regular expression, case ignored."""
+    holes = dict(_HOLE.findall(message.template))
+    pattern = _HOLE.sub(lambda hole: f"(?P<{hole[1]}>{_KINDS[hole[2]]})", message.template)
+    return Compiled(message.kind, re.compile(_SPACE.sub(_any_space, pattern), re.IGNORECASE), holes)
+
+
+def _any_space(found: re.Match[str]) -> str:
+    """White space of any kind and length for a space, but none of it in a character class."""
+    if found[0].startswith("["):
+        return found[0]
+    return r"\s*" if found[0][1:] in ("?", "*") else r"\s+"
+
+
+def number(said: str, kind: str = "num") -> float | None:
+    """``"1.5 GiB"`` in bytes, ``"349,440"`` as 349440; None for what is no number after all."""
+    if len(said) > _LONGEST_NUMBER:
+        return None
+    if kind == "size":
+        return size(said)
+    try:
+        value = float(said.replace(",", "").rstrip("."))
+    except ValueError:
+        return None
+    return value * 2**30 if kind == "gib" else value
+
+
+def size(said: str) -> float | None:
+    """Bytes of ``"402.11 MiB"``. Programs write GB and mean GiB (vLLM, SGLang), so both are 2**30."""
+    found = _SIZE.match(said)
+    if found is None:
+        return None
+    unit = found[2].upper()
+    scale = _UNITS.get(unit, _UNITS.get(unit[0]))
+    value = number(found[1])
+    return None if scale is None or value is None else value * scale

@@ -1,0 +1,157 @@
+"""A log file as chunks of text lines, whatever it is: plain, UTF-16, gzip or zstd, growing, huge, or no file at all.
+
+Memory stays at a few chunks. A line longer than a chunk is cut.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import stat
+import sys
+import time
+import zlib
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from unfrag.facts import Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHUNK = 1 << 20
+TIME_LIMIT_SECONDS = 120.0
+_INFLATED_AT_MOST = 8 << 30
+_SAMPLE = 1 << 16
+_NOISE = 0.2
+_DAMAGED = (OSError, EOFError, zlib.error, ValueError)
+
+
+class Source:
+    """One file, opened. ``note`` says afterwards what kept it from being read to its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.note = ""
+
+    def open(self) -> BinaryIO | Unknown:
+        """Its bytes, inflated and in UTF-8; Unknown for what is no readable text file."""
+        try:
+            status = self._path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                return Unknown(f"{self._path} is no regular file; copy what it gives into one")
+            if status.st_size == 0:
+                return Unknown(f"{self._path} is empty")
+            stream = _inflated(self._path.open("rb"))
+            head = stream.read(_SAMPLE)
+        except _DAMAGED as fault:
+            return Unknown(f"{self._path} cannot be read: {getattr(fault, 'strerror', None) or fault}")
+        encoding = _utf16(head)
+        stream = cast("BinaryIO", _Joined(head, stream))
+        if encoding:
+            stream = cast("BinaryIO", _Recoded(stream, encoding))
+            head = head.decode(encoding, "replace").encode()
+        why = _not_text(head)
+        return Unknown(f"{self._path} {why}") if why else stream
+
+    def chunks(self, stream: BinaryIO) -> Iterator[bytes]:
+        """Whole lines, about ``CHUNK`` bytes at a time."""
+        deadline = time.monotonic() + TIME_LIMIT_SECONDS
+        pending, read = b"", 0
+        while block := self._block(stream, read):
+            read += len(block)
+            pending += block
+            if len(pending) < 2 * CHUNK:  # the end of a file belongs to the lines before it
+                continue
+            cut = pending.rfind(b"\n", 0, len(pending) - CHUNK // 4) + 1
+            if cut:
+                yield pending[:cut]
+                pending = pending[cut:]
+            else:  # one line longer than a chunk: its beginning will do
+                yield pending[:CHUNK] + b"\n"
+                pending = pending[pending.rfind(b"\n") + 1 :] if b"\n" in pending else b""
+            if time.monotonic() > deadline or read > _INFLATED_AT_MOST:
+                self.note = f"{self._path.name}: stopped after {read:,} bytes; give the last part of it"
+                break
+        if pending:
+            yield pending
+
+    def _block(self, stream: BinaryIO, read: int) -> bytes:
+        try:
+            return stream.read(CHUNK)
+        except _DAMAGED as fault:
+            self.note = f"{self._path.name} is damaged after {read:,} bytes: {fault}"
+            return b""
+
+
+def _inflated(stream: BinaryIO) -> BinaryIO:
+    magic = stream.read(4)
+    stream.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        return cast("BinaryIO", gzip.GzipFile(fileobj=stream))
+    if magic == b"\x28\xb5\x2f\xfd":
+        return _zstd(stream)
+    return stream
+
+
+def _zstd(stream: BinaryIO) -> BinaryIO:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return cast("BinaryIO", zstd.ZstdFile(stream))
+
+
+def _utf16(head: bytes) -> str | None:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    odd, even = head[1:2000:2].count(0), head[0:2000:2].count(0)
+    half = max(1, len(head[:2000]) // 2)
+    if odd > half * 0.7 and even < half * 0.1:
+        return "utf-16-le"
+    return "utf-16-be" if even > half * 0.7 and odd < half * 0.1 else None
+
+
+def _not_text(sample: bytes) -> str | None:
+    """Empty, or mostly bytes that no log prints. A truncated character or a little noise is let pass."""
+    if not sample.strip(b"\0 \t\r\n"):
+        return "is empty"
+    text = sample.decode("utf-8", "replace")
+    noise = sum(char == "\ufffd" or (char < " " and char not in "\t\r\n\x1b\0\x08") for char in text)
+    return "is not text" if noise > len(text) * _NOISE else None
+
+
+class _Joined(io.RawIOBase):
+    """The bytes that were read to look at, then the rest."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head, self._rest = head, rest
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head:
+            head, self._head = self._head, b""
+            return head
+        return self._rest.read(size)
+
+    def close(self) -> None:
+        self._rest.close()
+        super().close()
+
+
+class _Recoded(io.RawIOBase):
+    """UTF-16 as UTF-8."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._stream, self._decoder = stream, codecs.getincrementaldecoder(encoding)("replace")
+
+    def read(self, size: int = -1) -> bytes:
+        while True:
+            block = self._stream.read(size)
+            text = self._decoder.decode(block, final=not block)
+            if text or not block:
+                return text.encode("utf-8", "replace")
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

@@ -1,0 +1,53 @@
+"""The experts' scratch memory does not fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unfrag.facts import Finding
+from unfrag.reports import size
+from unfrag.rules import evidence, oom
+
+if TYPE_CHECKING:
+    from unfrag.facts import Snapshot
+
+ID = "UF013"
+CAUSE = "moe_workspace"
+HEALTHY = "The experts' workspace fits."
+
+
+def can_judge(snapshot: Snapshot) -> bool:
+    return evidence.has_text(snapshot)
+
+
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    view = oom.of(snapshot)
+    if view is not None and view.component == "moe" and view.stage in ("run", "profile", "graphs", None):
+        confidence = 0.88 if view.stage != "graphs" else 0.6
+        return _finding(
+            snapshot, f"The experts wanted {size(view.asked)} of scratch memory.", view.oom.text, confidence
+        )
+    event = evidence.said(snapshot, "moe_workspace")
+    if event is None or evidence.said(snapshot, "workspace_locked") is not None:
+        return None
+    return _finding(snapshot, "The experts' workspace could not be had.", event.text, 0.8)
+
+
+def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float) -> Finding:
+    chunk = int(evidence.number(snapshot, "--max-num-batched-tokens") or 8192)
+    given = evidence.utilization(snapshot) or 0.92
+    return Finding(
+        id=ID,
+        cause=CAUSE,
+        severity="critical",
+        confidence=confidence,
+        summary=seen,
+        evidence=(line,),
+        fixes=(
+            f"--max-num-batched-tokens {max(256, chunk // 2)}   # the workspace is tokens x experts per token x width",
+            "VLLM_FUSED_MOE_CHUNK_SIZE=8192   # in its environment, where the version has it: work in smaller pieces",
+            f"--gpu-memory-utilization {max(0.1, given - 0.04):.2f}   # or leave it more room",
+        ),
+        meaning="Every token of a step is copied once per chosen expert; uneven routing makes one rank's share larger.",
+        harmless="Never: the step fails.",
+    )

@@ -1,0 +1,102 @@
+"""Something else is wrong; memory is not the cause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unfrag.facts import Finding
+from unfrag.rules import evidence, oom
+
+if TYPE_CHECKING:
+    from unfrag.facts import Snapshot
+
+ID = "UF029"
+CAUSE = "not_memory"
+HEALTHY = "No other fault is in the log."
+_KINDS = (
+    (
+        "xid",
+        0.85,
+        "The card or its memory is faulty.",
+        "nvidia-smi -q -d ECC,ROW_REMAPPER; drain the node and reset or replace the card",
+    ),
+    (
+        "illegal_access",
+        0.8,
+        "A kernel touched memory it should not have: a program error.",
+        "CUDA_LAUNCH_BLOCKING=1 vllm serve … --enforce-eager   # names the kernel; then report it or upgrade",
+    ),
+    (
+        "rdma",
+        0.78,
+        "The network card could not register memory: its limits, and not the GPU's memory.",
+        "unset NCCL_BUFFSIZE; ulimit -l unlimited (docker: --ulimit memlock=-1)",
+    ),
+    (
+        "limits",
+        0.75,
+        "A limit of the operating system was met.",
+        "ulimit -a; raise nofile, nproc or memlock for the service",
+    ),
+    ("port_in_use", 0.8, "The port is taken.", "ss -ltnp | grep :PORT   # who; then stop it or choose another --port"),
+    ("hub", 0.8, "The model could not be fetched.", "huggingface-cli whoami; export HF_TOKEN; or give a local folder"),
+    (
+        "file_missing",
+        0.65,
+        "A file is missing or damaged.",
+        "compare the checkpoint's files with its index; download it again",
+    ),
+    ("permission", 0.65, "A file may not be read.", "ls -l the path in the message, as the server's user"),
+    (
+        "compiler",
+        0.6,
+        "A kernel could not be compiled.",
+        "apt-get install gcc; nvcc --version must match torch.version.cuda",
+    ),
+    (
+        "nccl_error",
+        0.6,
+        "NCCL failed.",
+        "NCCL_DEBUG=INFO vllm serve …   # the WARN line before the error names the cause",
+    ),
+    ("disk_full", 0.6, "A disk is full.", "df -h; clear the model cache or logs"),
+    ("template", 0.55, "The chat template fails.", "--chat-template FILE"),
+    ("segfault", 0.5, "A process crashed.", "upgrade the driver and the engine; a core dump names the library"),
+    (
+        "invalid_device",
+        0.5,
+        "A card that was asked for is not there.",
+        "nvidia-smi -L; compare with CUDA_VISIBLE_DEVICES and --tensor-parallel-size",
+    ),
+    (
+        "prompt_too_long",
+        0.45,
+        "A prompt is longer than --max-model-len.",
+        "shorten it, or plan a longer context: unfrag plan",
+    ),
+)
+
+
+def can_judge(snapshot: Snapshot) -> bool:
+    return evidence.has_text(snapshot)
+
+
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    if oom.of(snapshot) is not None:
+        return None
+    for kind, confidence, seen, fix in _KINDS:
+        event = evidence.said(snapshot, kind)
+        if event is None or (event.ready and kind in ("prompt_too_long", "permission", "file_missing", "hub")):
+            continue
+        return Finding(
+            id=ID,
+            cause=CAUSE,
+            severity="critical",
+            confidence=confidence,
+            summary=seen,
+            evidence=(event.text,),
+            fixes=(fix,),
+            meaning="Changing memory flags will not help.",
+            harmless="When it is said once and the server goes on.",
+        )
+    return None

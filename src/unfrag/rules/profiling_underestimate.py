@@ -1,0 +1,84 @@
+"""A peak at run time that start-up profiling did not see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unfrag.facts import Finding
+from unfrag.reports import size
+from unfrag.rules import evidence, oom
+
+if TYPE_CHECKING:
+    from unfrag.facts import Snapshot
+
+ID = "UF012"
+CAUSE = "profiling_underestimate"
+HEALTHY = "No step needed more than start-up profiling had seen."
+_CURES = {
+    "vision": "--limit-mm-per-prompt '{\"image\": 1}'   # and a smaller max_pixels in --mm-processor-kwargs",
+    "logits": "--max-logprobs 5   # and no prompt_logprobs: they need logits of every prompt token",
+    "indexer": "--data-parallel-size with data-parallel attention   # the indexer's logits grow with context x chunk",
+    "lora": "--max-loras 1 --max-lora-rank 16   # what is profiled must be what is served",
+    "workspace": "--max-num-batched-tokens 2048   # the workspace grows with the chunk",
+}
+
+
+def can_judge(snapshot: Snapshot) -> bool:
+    return evidence.has_text(snapshot)
+
+
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    locked = evidence.said(snapshot, "workspace_locked")
+    if locked is not None:
+        return _finding(
+            "A step needs a workspace that warm-up did not reserve.", locked.text, 0.9, "workspace", snapshot
+        )
+    view = oom.of(snapshot)
+    if view is None or view.stage not in ("run", "profile", None):
+        return None
+    if view.stage is None and view.component not in ("indexer", "vision", "logits"):
+        return None
+    if view.stage == "profile" and view.component != "vision":
+        return None
+    large = view.asked >= max(thresholds["bytes"], (view.total or 0) * thresholds["ratio"])
+    if view.component in _CURES:
+        confidence = 0.84 if large else 0.74
+    elif large:
+        confidence = 0.7
+    else:
+        return None
+    where = f" in {view.oom.frames[-1].strip(':')}" if view.oom.frames else ""
+    free = f" with {size(view.free)} free" if view.free is not None else ""
+    return _finding(
+        f"A running server wanted {size(view.asked)} at once{where}{free}.",
+        view.oom.text,
+        confidence,
+        view.component,
+        snapshot,
+    )
+
+
+def _finding(seen: str, line: str, confidence: float, component: str | None, snapshot: Snapshot) -> Finding:
+    given = evidence.utilization(snapshot) or 0.92
+    chunk = int(
+        evidence.number(snapshot, "--max-num-batched-tokens")
+        or evidence.number(snapshot, "--chunked-prefill-size")
+        or 8192
+    )
+    return Finding(
+        id=ID,
+        cause=CAUSE,
+        severity="critical",
+        confidence=confidence,
+        summary=seen,
+        evidence=(line,),
+        fixes=(
+            _CURES.get(
+                component or "",
+                f"--max-num-batched-tokens {max(256, chunk // 2)}   # halves the peak of a prefill step",
+            ),
+            f"--gpu-memory-utilization {max(0.1, given - 0.05):.2f}   # room for the peak",
+        ),
+        meaning="Profiling runs a dummy batch; other inputs (long contexts, images, logprobs) can need more.",
+        harmless="Never: the engine dies with all its requests.",
+    )

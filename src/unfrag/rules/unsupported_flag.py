@@ -1,0 +1,55 @@
+"""A flag or a value that this version does not know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unfrag.facts import Finding
+from unfrag.rules import evidence
+from unfrag.vllm_flags import check
+
+if TYPE_CHECKING:
+    from unfrag.facts import Snapshot
+
+ID = "UF020"
+CAUSE = "unsupported_flag"
+HEALTHY = "Every flag is known to this version."
+
+
+def can_judge(snapshot: Snapshot) -> bool:
+    return evidence.has_text(snapshot) or bool(evidence.command(snapshot))
+
+
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    event = evidence.said(snapshot, "unknown_argument", "invalid_argument", "unexpected_keyword", "flag_rejected")
+    wrong = check(snapshot.launch, snapshot.engine, snapshot.engine_version)
+    if event is not None:
+        words = [event.words[key] for key in ("flags", "flag", "flag2", "flag3", "choice") if key in event.words]
+        what = (words[0] if words else event.text).strip()
+        hints = [f"{flag}: {why}" for flag, why in wrong]
+        confidence = 0.72 if event.kind == "unexpected_keyword" else 0.93
+        return _finding(f"The program does not know {what[:120]}.", (event.text, *hints), confidence, "critical")
+    config = evidence.said(snapshot, "config_rejected")
+    if config is not None:
+        return _finding(f"A value was refused: {config.text[:160]}", (config.text,), 0.7, "critical")
+    if wrong:
+        flag, why = wrong[0]
+        return _finding(f"{flag}: {why}.", tuple(f"{f}: {w}" for f, w in wrong), 0.6, "warning")
+    return None
+
+
+def _finding(seen: str, lines: tuple[str, ...], confidence: float, severity: str) -> Finding:
+    return Finding(
+        id=ID,
+        cause=CAUSE,
+        severity=severity,
+        confidence=confidence,
+        summary=seen,
+        evidence=lines,
+        fixes=(
+            "vllm serve --help=all | grep -- --FLAG   # is it there, and which values does it take; then take it out or upgrade",
+            "unfrag serve …   # for the plugin's own flags and the spellings that guides teach",
+        ),
+        meaning="The server ends before it touches a card: memory has nothing to do with it.",
+        harmless="Never: the server does not start.",
+    )

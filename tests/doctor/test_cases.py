@@ -1,0 +1,78 @@
+"""The doctor's judgement of pasted evidence whose cause is known, and its silence on healthy servers.
+
+Each folder of ``cases`` was written from what the programs print; ``expect.json`` says the cause and why.
+"""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from unfrag import collect, diagnosis, rules
+
+HERE = Path(__file__).parent
+CASES = sorted(path for path in (HERE / "cases").iterdir() if path.is_dir())
+HEALTHY = sorted(path for path in (HERE / "healthy").iterdir() if path.is_dir())
+SHARED = Path(__file__).parents[3] / "shared" / "cases" / "doctor.jsonl"
+THRESHOLDS = rules.load_thresholds()
+FILES = {"log": "log.txt", "nvidia_smi": "nvidia_smi.txt", "metrics": "metrics.txt", "health": "health.json"}
+
+
+def best(folder):
+    found = diagnosis.diagnose(collect.evidence(folder), THRESHOLDS)
+    return found.findings[0].cause if found.findings else None
+
+
+def expected(folder):
+    said = json.loads((folder / "expect.json").read_text())
+    return said["true_cause"], {said["true_cause"], *said.get("also_acceptable", ())}
+
+
+def test_there_are_enough_of_each():
+    causes = [expected(case)[0] for case in CASES]
+    assert len(CASES) >= 60
+    assert len(HEALTHY) >= 20
+    assert all(causes.count(rule.CAUSE) >= 2 for rule in rules.RULES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+def test_the_best_finding_is_right_or_acceptable(case):
+    assert best(case) in expected(case)[1]
+
+
+def test_nearly_all_are_exactly_right():
+    wrong = [case.name for case in CASES if best(case) != expected(case)[0]]
+    assert len(wrong) <= len(CASES) * 0.05, wrong
+
+
+def test_fragmentation_of_the_allocator_is_never_blamed_wrongly():
+    blamed = [case.name for case in CASES if best(case) == "allocator_fragmentation" not in expected(case)[1]]
+    assert blamed == []
+
+
+@pytest.mark.parametrize("case", HEALTHY, ids=lambda path: path.name)
+def test_silence_on_a_healthy_server(case):
+    found = diagnosis.diagnose(collect.evidence(case), THRESHOLDS)
+    assert found.findings == ()
+    assert found.verdict == "healthy"
+    assert found.healthy
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="these cases are not part of the repository")
+def test_public_cases(tmp_path):
+    exact, acceptable = 0, 0
+    cases = [json.loads(line) for line in SHARED.read_text().splitlines()]
+    for case in cases:
+        folder = tmp_path / case["id"]
+        folder.mkdir()
+        for kind, said in case["evidence"].items():
+            (folder / FILES[kind]).write_text(said if isinstance(said, str) else json.dumps(said))
+        if case["launch"]:
+            (folder / "launch.txt").write_text(case["launch"])
+        context = {key: case[key] for key in ("engine", "engine_version", "model", "gpus")}
+        (folder / "context.json").write_bytes(msgspec.json.encode(context))
+        cause = best(folder)
+        exact += cause == case["true_cause"]
+        acceptable += cause in {case["true_cause"], *case["also_acceptable"]}
+    assert (exact >= 23, acceptable) == (True, len(cases)), (exact, acceptable)
