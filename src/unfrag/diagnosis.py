@@ -7,7 +7,7 @@ import msgspec
 from unfrag import ledger, rules
 from unfrag.facts import Finding, Snapshot, Unknown, unknowns
 from unfrag.ledger import Card
-from unfrag.rules import allocator_fragmentation, evidence
+from unfrag.rules import evidence
 
 SCHEMA_VERSION = 1
 
@@ -39,7 +39,7 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
     failure = _unexplained_failure(snapshot, findings)
     if failure is not None:
         missing.append(Missing("failed_allocation", f"no rule explains it: {failure[:200]}"))
-        healthy = [line for line in healthy if line != allocator_fragmentation.HEALTHY]
+        healthy = []  # what failed may be any of them
     looked = failure is None and (findings or healthy)
     return Diagnosis(
         schema_version=SCHEMA_VERSION,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF003"
 CAUSE = "allocator_fragmentation"
-HEALTHY = "No allocation failed with enough memory free."
+HEALTHY = "No allocation is known to have failed with enough memory free."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF011"
 CAUSE = "cudagraph_memory"
-HEALTHY = "CUDA graphs stay within what was set aside for them."
+HEALTHY = "Capturing CUDA graphs did not fail."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ID = "UF006"
 CAUSE = "engine_stalled"
-HEALTHY = "The engine answers between its steps."
+HEALTHY = "The engine is not known to stand still."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

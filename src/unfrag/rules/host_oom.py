@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ID = "UF019"
 CAUSE = "host_oom"
-HEALTHY = "The host has memory left."
+HEALTHY = "Nothing was killed or refused for want of host memory."
 _PER_RANK = re.compile(
     r"(?:max_local_cpu_size|cpu_bytes_to_use|kv[-_]offloading[-_]size|swap[-_]space|cpu[-_]offload[-_]gb|LMCACHE_MAX_LOCAL_CPU_SIZE)\D{0,6}(\d+(?:\.\d+)?)",
     re.IGNORECASE,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ID = "UF025"
 CAUSE = "hybrid_waste"
-HEALTHY = "The KV pages of all layers are filled."
+HEALTHY = "No KV page is known to be padded."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF028"
 CAUSE = "isolation_breach"
-HEALTHY = "Exactly the expected cards are visible."
+HEALTHY = "Nothing speaks of other cards than the expected ones."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

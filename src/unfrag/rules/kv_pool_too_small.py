@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ID = "UF004"
 CAUSE = "kv_pool_too_small"
-HEALTHY = "The KV pool holds what runs now."
+HEALTHY = "The KV pool is not known to be too small for what runs."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

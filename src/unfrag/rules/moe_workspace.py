@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF013"
 CAUSE = "moe_workspace"
-HEALTHY = "The experts' workspace fits."
+HEALTHY = "The experts' workspace did not fail."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

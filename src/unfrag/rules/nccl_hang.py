@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF027"
 CAUSE = "nccl_hang"
-HEALTHY = "The ranks talk to each other."
+HEALTHY = "No rank is known to wait for another."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF012"
 CAUSE = "profiling_underestimate"
-HEALTHY = "No step needed more than start-up profiling had seen."
+HEALTHY = "No step is known to have needed more than start-up profiling saw."
 _CURES = {
     "vision": "--limit-mm-per-prompt '{\"image\": 1}'   # and a smaller max_pixels in --mm-processor-kwargs",
     "logits": "--max-logprobs 5   # and no prompt_logprobs: they need logits of every prompt token",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF023"
 CAUSE = "quantization_mismatch"
-HEALTHY = "The weights have the size of the form that was asked for."
+HEALTHY = "The weights are not known to have another form than was asked for."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ID = "UF010"
 CAUSE = "sampler_warmup_oom"
-HEALTHY = "Warming the sampler had the memory it wanted."
+HEALTHY = "Warming up the sampler did not fail."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

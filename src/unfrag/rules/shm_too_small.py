@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF018"
 CAUSE = "shm_too_small"
-HEALTHY = "Shared memory is large enough."
+HEALTHY = "Nothing complains about shared memory."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF020"
 CAUSE = "unsupported_flag"
-HEALTHY = "Every flag is known to this version."
+HEALTHY = "No flag was refused, and none is known to be wrong."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ID = "UF022"
 CAUSE = "unsupported_hardware_kernel"
-HEALTHY = "The card runs every kernel that was asked for."
+HEALTHY = "No kernel was refused by the card."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

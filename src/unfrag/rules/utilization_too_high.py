@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ID = "UF009"
 CAUSE = "utilization_too_high"
-HEALTHY = "No request ran out of memory at run time."
+HEALTHY = "Nothing is known to have run out of memory while serving."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ID = "UF007"
 CAUSE = "weights_do_not_fit"
-HEALTHY = "The weights fit."
+HEALTHY = "No start is known to have failed for want of room for the weights."
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ID = "UF021"
 CAUSE = "wrong_entrypoint_or_version"
-HEALTHY = "Program, version and model go together."
+HEALTHY = "Nothing says that program, version and model do not go together."
 
 
 def can_judge(snapshot: Snapshot) -> bool:
