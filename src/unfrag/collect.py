@@ -96,9 +96,7 @@ def evidence(folder: Path) -> Snapshot:
     started = line if isinstance(line, Unknown) else launch.of_text(line, "launch.txt")
     if isinstance(said, Log):
         started = _joined(started, launch.of_log(said))
-    prose = [
-        text for text, read in ((metrics, numbers), (smi, gpus), (line, None)) if isinstance(text, str) and not read
-    ]
+    prose = [text for text in (metrics, smi, line) if isinstance(text, str) and not (text is metrics and numbers)]
     measured = [text for text in (metrics, smi, line) if isinstance(text, str)]
     if isinstance(said, Log):
         measured.append(_head(_log_file(folder)))

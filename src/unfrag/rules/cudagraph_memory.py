@@ -30,6 +30,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         )
     if failed is not None:
         return _finding(snapshot, "Capturing CUDA graphs failed for want of memory.", failed.text, 0.88)
+    told = oom.bare(snapshot)
+    if told is not None and told[1] == "graphs":
+        return _finding(snapshot, "Memory ran out while CUDA graphs were captured.", told[0].text, 0.88)
     bare = evidence.said(snapshot, "bare_oom")
     capturing = evidence.fact(snapshot, "graphs_capturing")
     if bare is not None and capturing is not None and not bare.ready and bare.life == capturing.life:
@@ -61,6 +64,8 @@ def _underestimated(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding |
     tight = oom.of(snapshot) is not None or evidence.said(snapshot, "kv_context", "kv_none", "bare_oom") is not None
     if planned is not None and took - planned > thresholds["bytes"] and took > planned * 1.5 and tight:
         return _finding(snapshot, f"CUDA graphs took {size(took)}, planned were {size(planned)}.", actual.text, 0.72)
+    if took > thresholds["huge_bytes"]:
+        return _finding(snapshot, f"CUDA graphs took {size(took)}.", actual.text, 0.7)
     if took > thresholds["large_bytes"] and tight:
         return _finding(snapshot, f"CUDA graphs took {size(took)}.", actual.text, 0.66)
     return None

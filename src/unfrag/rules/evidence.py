@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from unfrag.events import Log
@@ -170,8 +173,20 @@ def card_bytes(snapshot: Snapshot) -> float | None:
         totals = [gpu.total_bytes for gpu in snapshot.gpus.gpus if gpu.total_bytes]
         if totals:
             return min(totals)
-    found = _CARD_GB.search(snapshot.cards) if isinstance(snapshot.cards, str) else None
-    return float(found[1]) * GIB if found and len(found[1]) < 8 else None
+    if not isinstance(snapshot.cards, str):
+        return None
+    found = _CARD_GB.search(snapshot.cards)
+    if found and len(found[1]) < 8:
+        return float(found[1]) * GIB
+    name = snapshot.cards.lower()
+    return next((gib * GIB for card, gib in _known_cards() if re.search(rf"(?<![\w]){card}(?!\d)", name)), None)
+
+
+@cache
+def _known_cards() -> tuple[tuple[str, float], ...]:
+    """(name in lower case, GiB), from cards.toml."""
+    text = resources.files("unfrag").joinpath("data", "cards.toml").read_text("utf-8")
+    return tuple((re.escape(card["name"].lower()), card["memory_gib"]) for card in tomllib.loads(text)["card"])
 
 
 def ram_bytes(snapshot: Snapshot) -> float | None:

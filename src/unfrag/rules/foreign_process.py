@@ -35,6 +35,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     return (
         _from_oom(snapshot, thresholds)
         or _from_start(snapshot, thresholds)
+        or _left_behind(snapshot, thresholds)
         or _from_cards(snapshot, thresholds)
         or _from_profiling(snapshot)
     )
@@ -65,6 +66,28 @@ def _from_start(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | Non
     return _finding(snapshot, said, event.text, 0.88)
 
 
+def _left_behind(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    """Somebody looked and found no process, and the card is in use; or it was in use before profiling."""
+    before = evidence.fact(snapshot, "profiled")
+    if before is not None and {"initial", "total"} <= before.numbers.keys():
+        held, total = before.numbers["initial"], before.numbers["total"]
+        if held >= max(thresholds["start_bytes"], total * thresholds["start_ratio"]):
+            said = f"{size(held)} of {size(total)} were in use before this server took anything."
+            return _finding(snapshot, said, before.text, 0.9)
+    nobody = evidence.said(snapshot, "nobody_runs")
+    if nobody is None or not isinstance(snapshot.gpus, Gpus) or _serves(snapshot):
+        return None
+    full = [
+        g
+        for g in snapshot.gpus.gpus
+        if g.total_bytes and (g.used_bytes or 0) > g.total_bytes * thresholds["lost_ratio"]
+    ]
+    if not full:
+        return None
+    said = f"{size(full[0].used_bytes or 0)} of GPU {full[0].index} are in use and no server runs: a dead one's."
+    return _finding(snapshot, said, nobody.text, 0.88)
+
+
 def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if not isinstance(snapshot.gpus, Gpus):
         return None
@@ -80,7 +103,9 @@ def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | Non
         if gpu.total_bytes and (nobody or (on and not unlisted)):  # noqa: SIM102
             if lost > max(thresholds["lost_bytes"], gpu.total_bytes * thresholds["lost_ratio"]):
                 said = f"GPU {gpu.index}: {size(lost)} in use by no process that is listed: a dead one's, or a container's."
-                return _finding(snapshot, said, f"used {size(gpu.used_bytes or 0)}, listed {size(known)}", 0.75)
+                return _finding(
+                    snapshot, said, f"used {size(gpu.used_bytes or 0)}, listed {size(known)}", 0.86 if nobody else 0.75
+                )
         strangers = _strangers(on, snapshot)
         held = sum(p.used_bytes or 0 for p in strangers)
         if strangers and held >= thresholds["bytes"] and held >= (gpu.total_bytes or 0) * thresholds["ratio"]:

@@ -6,9 +6,9 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Gpus
+from unfrag.facts import Finding, Gpus, Launch
 from unfrag.reports import size
-from unfrag.rules import evidence
+from unfrag.rules import evidence, oom
 
 if TYPE_CHECKING:
     from unfrag.facts import Snapshot
@@ -28,12 +28,26 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if unbalanced is not None:
         return _finding("The engine found the cards' free memory unequal at the start.", unbalanced.text, 0.9)
     return (
-        _crowded(snapshot, thresholds)
+        _one_of_many(snapshot, thresholds)
+        or _crowded(snapshot, thresholds)
         or _strays(snapshot, thresholds)
         or _from_cards(snapshot, thresholds)
         or _from_ranks(snapshot, thresholds)
         or _from_visibility(snapshot)
     )
+
+
+def _one_of_many(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    """The start failed on one full card while others are idle, and nothing asks for more than one."""
+    failed = oom.of(snapshot)
+    if failed is None or failed.oom.ready or not isinstance(snapshot.gpus, Gpus) or evidence.ranks(snapshot) > 1:
+        return None
+    used = [gpu.used_bytes for gpu in snapshot.gpus.gpus if gpu.used_bytes is not None]
+    idle = [held for held in used if held < thresholds["idle_bytes"]]
+    if not idle or len(used) - len(idle) != 1 or not isinstance(snapshot.launch, Launch):
+        return None
+    said = f"One card is full and {len(idle)} beside it are idle: the server was started for one."
+    return _finding(said, failed.oom.text, 0.87)
 
 
 def _crowded(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
@@ -92,7 +106,9 @@ def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | Non
     if low >= high * thresholds["ratio"] or high - low < thresholds["bytes"]:
         return None
     return _finding(
-        "The cards are filled unevenly. The fullest one decides how much KV cache all of them get.", seen, 0.82
+        "The cards are filled unevenly. The fullest one decides how much KV cache all of them get.",
+        seen,
+        0.82 if wanted > 1 else 0.7,
     )
 
 
@@ -116,7 +132,7 @@ def _from_visibility(snapshot: Snapshot) -> Finding | None:
     event = evidence.said(snapshot, "invalid_device")
     if event is None:
         return None
-    return _finding("A rank asks for a card that it cannot see.", event.text, 0.78)
+    return _finding("A rank asks for a card that it cannot see.", event.text, 0.86)
 
 
 def _used_by_card(snapshot: Snapshot) -> dict[str, int]:

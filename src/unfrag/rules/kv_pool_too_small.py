@@ -23,12 +23,15 @@ def can_judge(snapshot: Snapshot) -> bool:
 
 
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    entries = evidence.said(snapshot, "cache_entries")
+    if entries is not None:
+        return _finding("The KV cache has fewer entries than requests may run.", entries.text, 0.9, None, None)
     refused = evidence.said(snapshot, "kv_context", "prompt_over_pool")
     if refused is not None and not _only_too_long(snapshot, refused):
         return _refused(refused)
     none = evidence.said(snapshot, "kv_none")
     if none is not None:
-        return _finding("Nothing is left for the KV cache.", none.text, 0.6, None, None)
+        return _finding("Nothing is left for the KV cache.", none.text, 0.66, None, None)
     return _queue(snapshot, thresholds) or _one_request(snapshot, thresholds)
 
 

@@ -27,6 +27,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         return _finding(
             snapshot, f"The experts wanted {size(view.asked)} of scratch memory.", view.oom.text, confidence
         )
+    told = oom.bare(snapshot)
+    if told is not None and told[2] == "moe" and told[1] in ("run", "profile", None):
+        return _finding(snapshot, "Memory ran out inside the experts.", told[0].text, 0.75)
     event = evidence.said(snapshot, "moe_workspace")
     if event is None or evidence.said(snapshot, "workspace_locked") is not None:
         return None

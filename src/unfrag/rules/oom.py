@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from unfrag.rules import evidence
 
 if TYPE_CHECKING:
-    from unfrag.events import Log, Oom
+    from unfrag.events import Event, Log, Oom
     from unfrag.facts import Snapshot
 
 _CONTEXT = 600 * 2**20  # a CUDA context and its libraries, where the message counts the own process wrongly
@@ -102,7 +102,7 @@ def _view(oom: Oom, log: Log) -> View:
         oom=oom,
         log=log,
         stage=_stage(oom, log),
-        component=_component(oom),
+        component=component_of(oom.frames),
         asked=oom.asked or 0,
         total=oom.total,
         free=oom.free,
@@ -113,11 +113,23 @@ def _view(oom: Oom, log: Log) -> View:
     )
 
 
+def bare(snapshot: Snapshot) -> tuple[Event, str | None, str | None] | None:
+    """A failed allocation that was printed without numbers: (message, stage, component)."""
+    event = evidence.said(snapshot, "bare_oom")
+    if event is None or of(snapshot) is not None:
+        return None
+    return event, stage_of(event.frames) or ("run" if event.ready else None), component_of(event.frames)
+
+
+def stage_of(frames: tuple[str, ...]) -> str | None:
+    """What a traceback was doing, the most particular stage first."""
+    return next((stage for stage, pattern in _STAGES if any(re.search(pattern, frame) for frame in frames)), None)
+
+
 def _stage(oom: Oom, log: Log) -> str | None:
-    """From the traceback, the most particular stage first; without one, from how far the start had come."""
-    for stage, pattern in _STAGES:
-        if any(re.search(pattern, frame) for frame in oom.frames):
-            return stage
+    """From the traceback; without one, from how far the start had come."""
+    if stage := stage_of(oom.frames):
+        return stage
     if oom.ready:
         return "run"
     if not oom.loaded:
@@ -127,9 +139,10 @@ def _stage(oom: Oom, log: Log) -> str | None:
     return None if oom.sized else "profile"
 
 
-def _component(oom: Oom) -> str | None:
+def component_of(frames: tuple[str, ...]) -> str | None:
+    """Which part of the model the innermost frames are of."""
     found: list[str] = []
-    for frame in reversed(oom.frames[-_INNERMOST:]):
+    for frame in reversed(frames[-_INNERMOST:]):
         found += [name for name, pattern in _COMPONENTS if re.search(pattern, frame, re.IGNORECASE)]
     if found[:1] == ["workspace"] and "moe" in found:  # whose workspace it is stands further out
         return "moe"

@@ -18,6 +18,7 @@ HEALTHY = "Prefixes stay in the cache as long as they are asked for."
 
 def can_judge(snapshot: Snapshot) -> bool:
     known = isinstance(snapshot.metrics, Metrics) and bool(snapshot.metrics.prefix_queries)
+    known = known or evidence.fact(snapshot, "cached_tokens") is not None
     return known or any(load.hit_rate is not None for load in evidence.loads(snapshot))
 
 
@@ -31,6 +32,10 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         if early - late >= thresholds["fall"] and late < early * thresholds["ratio"]:
             seen = f"The prefix hit rate fell from {early:.0%} to {late:.0%}."
             return _finding(snapshot, seen, f"hit rate {early:.1%} … {late:.1%}", 0.8 if full else 0.72)
+    told = evidence.fact(snapshot, "cached_tokens")
+    if told is not None and told.numbers["first"] >= thresholds["tokens"] > told.numbers["last"] * 10:
+        seen = f"Of the same conversation {told.numbers['first']:,.0f} tokens were found, and later {told.numbers['last']:,.0f}."
+        return _finding(snapshot, seen, told.text, 0.75)
     metrics, pool = snapshot.metrics, snapshot.pool
     if isinstance(metrics, Metrics) and metrics.idle_before_evict and metrics.reuse_gap:
         rate = (metrics.prefix_hits or 0) / metrics.prefix_queries if metrics.prefix_queries else 0.0

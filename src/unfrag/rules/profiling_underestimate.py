@@ -34,6 +34,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
             "A step needs a workspace that warm-up did not reserve.", locked.text, 0.9, "workspace", snapshot
         )
     view = oom.of(snapshot)
+    told = oom.bare(snapshot)
+    if told is not None and told[1] in ("run", None) and told[2] in ("vision", "logits", "indexer"):
+        return _finding("A running server wanted more than was left.", told[0].text, 0.7, told[2], snapshot)
     if view is None or view.stage not in ("run", "profile", None):
         return None
     if view.stage is None and view.component not in ("indexer", "vision", "logits"):

@@ -31,7 +31,12 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         return _finding(seen, start.text, 0.8, f"--gpu-memory-utilization {good}   # what was free, less 256 MiB")
     view = oom.of(snapshot)
     if view is None:
-        return None
+        told = oom.bare(snapshot)
+        if told is None or (told[1] not in ("run", "kv", "sampler") and evidence.utilization(snapshot) is None):
+            return None
+        good = max(0.1, (evidence.utilization(snapshot) or 0.92) - 0.05)
+        fix = f"--gpu-memory-utilization {good:.2f}   # room for what is not planned"
+        return _finding("Memory ran out, and the message does not say by how much.", told[0].text, 0.5, fix)
     asked_for = evidence.utilization(snapshot)
     if view.free is None and view.stage is None and view.component is None and asked_for is None:
         return None  # a failed allocation without a single other number says nothing
@@ -43,6 +48,8 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         confidence = 0.64 if high else 0.5
     else:
         confidence = 0.45 if high else 0.3
+    if asked_for is not None and asked_for >= thresholds["extreme"] and full:
+        confidence = max(confidence, 0.85)
     if view.asked > thresholds["large_request"] and not high:
         confidence -= 0.1
     good = max(

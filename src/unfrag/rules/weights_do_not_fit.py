@@ -26,17 +26,23 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if view is not None:
         return _from_oom(snapshot, view, thresholds)
     bare = evidence.said(snapshot, "bare_oom")
+    told = oom.bare(snapshot)
+    if told is not None and told[1] == "weights":
+        return _finding(snapshot, "Memory ran out while the weights were loading.", told[0].text, 0.8, None)
     expected, card = _expected(snapshot), evidence.card_bytes(snapshot)
     if bare is not None and not bare.ready and expected and card and expected > card * thresholds["share"]:
         seen = f"Out of memory at the start: about {size(expected)} of weights for each card of {size(card)}."
         return _finding(snapshot, seen, bare.text, 0.85, expected * evidence.ranks(snapshot))
+    converting = evidence.fact(snapshot, "converting")
+    if bare is not None and not bare.ready and converting is not None and converting.numbers.get("percent", 100) < 100:
+        return _finding(snapshot, "Out of memory while the weights were loading.", bare.text, 0.85, expected)
     none = evidence.said(snapshot, "kv_none")
     loaded = evidence.fact(snapshot, "model_loaded", "profiled")
     if none is not None:
         weights = loaded.numbers.get("weights") if loaded else None
         share = weights / card if weights and card else None
         seen = f"; the weights took {size(weights)}" if weights else ""
-        confidence = 0.62 if share is None else 0.8 if share > thresholds["share"] else 0.5
+        confidence = 0.6 if share is None else 0.8 if share > thresholds["share"] else 0.5
         return _finding(snapshot, f"Nothing is left for the KV cache{seen}.", none.text, confidence, weights)
     have = evidence.said(snapshot, "kv_available")
     if have is not None and have.numbers.get("kv", 1) <= 0:

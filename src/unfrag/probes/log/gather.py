@@ -27,9 +27,8 @@ _HITS_FIRST, _HITS_LAST = 48, 16  # of one trigger in one chunk: beyond that, li
 _LINE = 4000
 _AHEAD_LINES, _AHEAD_CHARS = 14, 2500
 _BACK_BYTES, _BACK_FRAMES = 49_152, 80
-_FRAME = re.compile(
-    r'File "(?:[^"]*/)?([^"/]+)", line \d+, in (\S+)|\bin ([\w.]+)(?: \((?:[^()]*/)?([\w.]+\.py)[^()]*\))?'
-)
+_FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]+)", line \d+, in (\S+)')
+_SHORT_FRAME = re.compile(r"^\s*(?:\.\.\.|…)\s*(?:in )?(\S.{2,100})|^\s*in ([\w.]+ \([\w./]+\.py.{0,10}\))")
 _NEW_MESSAGE = re.compile(r"^\s*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|Traceback|\[\d{4}-\d\d-\d\d|\d{4}-\d\d-\d\d)")
 
 
@@ -248,11 +247,12 @@ def _frames(before: bytes, chunk: bytes, start: int, rank: str) -> tuple[str, ..
             continue
         if "Traceback (most recent call last)" in text:
             break
-        found = _FRAME.search(text)
-        if found is not None and (found[1] or text.lstrip().startswith("...") or found[4]):
-            frames.append(f"{found[1] or found[4] or ''}:{found[2] or found[3]}")
-            if len(frames) >= _BACK_FRAMES:
-                break
+        if (found := _FRAME.search(text)) is not None:
+            frames.append(f"{found[1]}:{found[2]}")
+        elif (short := _SHORT_FRAME.match(text)) is not None:  # people shorten tracebacks
+            frames.append(f":{short[1] or short[2]}")
+        if len(frames) >= _BACK_FRAMES:
+            break
     return tuple(reversed(frames))
 
 

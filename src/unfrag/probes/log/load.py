@@ -7,13 +7,13 @@ import re
 from unfrag.events import Load
 from unfrag.probes.log.pattern import number
 
-TRIGGERS = ("generation throughput", "#running-req", "Running: ", "num_requests_running")
+TRIGGERS = ("generation throughput", "ache Hit Rate", "#running-req", "Running: ", "num_requests_running")
 _FIELDS = {
     "running": r"Running: (\d+) reqs|#running-req: (\d+)|num_requests_running[ =:]+(\d+)",
     "waiting": r"(?:Waiting|Pending): (\d+) reqs|#queue-req: (\d+)|\bwaiting[ =:]+(\d+)",
     "deferred": r"Deferred: (\d+) reqs",
     "usage": r"KV cache usage: ([\d.]+)%|token usage: ([\d.]+)|kv_cache_usage(?:_perc)?[ =:]+([\d.]+)",
-    "hit_rate": r"(?<!External\x20)Prefix cache hit rate: (?:GPU: )?([\d.]+)%",
+    "hit_rate": r"(?<!External\x20)(?<!MM\x20)cache hit rate\s*[:=]\s*(?:GPU: )?([\d.]+)%?",
     "prompt_rate": r"prompt throughput: ([\d.]+) tokens",
     "generation_rate": r"generation throughput: ([\d.]+) tokens|gen throughput \(token/s\): ([\d.]+)",
     "preemptions": r"Preemptions: (\d+)",
@@ -38,6 +38,6 @@ def read(text: str, rank: str, life: int) -> Load | None:
     new, cached = _NEW.search(text), _CACHED.search(text)
     if new and cached and (total := int(new[1][:12]) + int(cached[1][:12])):
         said["hit_rate"] = int(cached[1][:12]) / total
-    if "running" not in said or len(said) < 2:
+    if "hit_rate" not in said and ("running" not in said or len(said) < 2):
         return None
     return Load(**said, rank=rank, life=life)

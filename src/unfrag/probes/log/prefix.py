@@ -26,7 +26,7 @@ _RANK = re.compile(
 )
 _LEVEL = re.compile(
     r"""^\s*(?:
-      (?P<level>DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b[:\s-]*(?:\d\d-\d\d\s[\d:.,]+\s*)?(?:\[[\w./-]+:\d+\]\s?|[\w./-]+:\d+\]\s?)?
+      (?P<level>DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b[:\s-]*(?:\d\d-\d\d\s[\d:.,]+\s*)?(?:\[[\w./-]+(?::\d+|\.py)\]\s?|[\w./-]+:\d+\]\s?)?
     | \[\d{4}-\d\d-\d\d\s[\d:.,]+\]\s?
     | \d{4}-\d\d-\d\d\s[\d:.,]+\s(?:-\s)?
     )""",

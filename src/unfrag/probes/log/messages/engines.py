@@ -5,6 +5,11 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M(
+        "cached_tokens",
+        ("cached-token", "cached tokens"),
+        r"cached[- ]tokens? <first:int>\b.{1,400}cached[- ]tokens? <last:int>\b",
+    ),
     # SGLang
     M("start", ("server_args=ServerArgs",), r"server_args=ServerArgs\("),
     M("arguments", ("server_args=ServerArgs",), r"server_args=ServerArgs\("),
@@ -69,6 +74,8 @@ MESSAGES = (
         ("free_mem_size", "No enough gpu memory", "o enough"),
         r"(?:No enough gpu memory|can't allocate (?:any )?(?:k/v|kv) (?:cache )?blocks|max_block_count.{0,20}must be)",
     ),
+    M("cache_entries", ("enough cache entries", "cache_max_entry_count"), r"[Nn]o enough cache entries"),
+    M("converting", ("turbomind format",), r"Convert to turbomind format: .{0,20}?<percent:int>%"),
     M("start", ("turbomind",), r"turbomind.{0,20}engine (?:config|version)"),
     # LMCache, Mooncake
     M(

@@ -62,6 +62,11 @@ MESSAGES = (
     M("bus_error", ("Bus error", "SIGBUS", "bus error"), r"(?:Bus error|SIGBUS)"),
     M("shm_df", ("/dev/shm",), r"^shm\s+<total:word>\s+<used:word>\s+<free:word>\s+<percent:int>%\s+/dev/shm"),
     # Isolation
+    M(
+        "nobody_runs",
+        ("empty", "No running processes", "kill", "defunct", "zombie", "orphan", "nothing", "killed", "进程"),
+        r"(?:(?:grep|ps|pgrep) .{0,40}(?:->|→|=>|:)\s*\(?(?:empty|nothing|none)|No running processes found|没有.{0,8}进程|kill.{0,16}(?:还是|仍|依然|没有释放).{0,6}(?:占用|显存)?|<defunct>|zombie|orphan(?:ed)? (?:process|worker))",
+    ),
     M("cgroup_all", ("*:*", "rivileged"), r"(?:^\s*a \*:\* rwm|devices\.list.{0,80}a \*:\* rwm)"),
     M("visible_all", ("NVIDIA_VISIBLE_DEVICES",), r"NVIDIA_VISIBLE_DEVICES[=: ]+[\"']?all\b"),
     M(

@@ -19,7 +19,7 @@ MESSAGES = (
             "unspecified launch failure",
             "illegal instruction",
         ),
-        r"(?:illegal memory access|device-side assert|misaligned address|unspecified launch failure|illegal instruction was encountered)",
+        r"(?:illegal memory access|device-side assert triggered|misaligned address|unspecified launch failure|illegal instruction was encountered)",
     ),
     M(
         "cpu_alloc",

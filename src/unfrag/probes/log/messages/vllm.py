@@ -5,6 +5,11 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M(
+        "profiled",
+        ("Memory profiling results",),
+        r"total_gpu_memory=<total:size> initial_memory_usage=<initial:size>(?:.{0,160}?non_torch_memory=<non_torch:size>)?(?:.{0,60}?kv_cache_size=<kv:size>)?",
+    ),
     # The start
     M("start", ("API server version",), r"vLLM API server version <version:word>"),
     M("start", ("LLM engine (v",), r"Initializing an? (?:V1 )?LLM engine \(v<version:word>\)"),
