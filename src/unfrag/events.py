@@ -68,7 +68,8 @@ class Load(msgspec.Struct, frozen=True):
 class Log(msgspec.Struct, frozen=True, tag=True):
     """A log, or other pasted text, read for all of the above. ``events``: of each kind the first and the last few."""
 
-    lines: int
+    size: int
+    """Bytes of text that were read."""
     lives: int = 0
     ready: bool = False
     """Has the last life begun to serve?"""

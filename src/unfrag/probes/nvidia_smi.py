@@ -141,7 +141,7 @@ def _guess(cells: list[str]) -> dict[str, str]:
     """Without a header: the article's query is ``pid, used_memory[, uuid]``; a query of cards names the card."""
     uuid = next((cell for cell in cells if _UUID.match(cell)), None)
     rest = [cell for cell in cells if cell != uuid]
-    amounts = [cell for cell in rest if re.search(r"\d\s*[MG]i?B$", cell)]
+    amounts = [cell for cell in rest if amount(cell) is not None and not cell.isdecimal()]
     if len(amounts) >= 2 and rest[0].isdecimal():
         bytes_ = sorted((amount(cell) or 0, cell) for cell in amounts[:2])
         name = next((cell for cell in rest[1:] if cell not in amounts), "")

@@ -42,7 +42,7 @@ def logs(snapshot: Snapshot) -> list[Log]:
 
 def has_text(snapshot: Snapshot) -> bool:
     """Is there any text to look for messages in?"""
-    return any(log.lines for log in logs(snapshot))
+    return any(log.size for log in logs(snapshot))
 
 
 def still_counts(log: Log, life: int, ready: bool) -> bool:

@@ -9,18 +9,24 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from unfrag.facts import Unknown
-from unfrag.probes.log.gather import Gatherer
+from unfrag.probes.log.gather import Gatherer, places
 from unfrag.probes.log.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from unfrag.events import Log
+
+# The search lets go of Python's lock, so that threads help.
+_SEARCHERS = min(4, os.cpu_count() or 1)
 
 
 def read(path: Path) -> Log | Unknown:
@@ -30,9 +36,16 @@ def read(path: Path) -> Log | Unknown:
     if isinstance(stream, Unknown):
         return stream
     gatherer = Gatherer()
-    with stream:
-        for chunk in source.chunks(stream):
-            gatherer.feed(chunk)
+    with stream, ThreadPoolExecutor(_SEARCHERS) as searchers:
+        in_flight: deque[tuple[bytes, Future[list[tuple[int, int]]]]] = deque()
+        for raw in source.chunks(stream):
+            chunk = gatherer.straighten(raw)
+            in_flight.append((chunk, searchers.submit(places, chunk)))
+            if len(in_flight) > _SEARCHERS:
+                done, where = in_flight.popleft()
+                gatherer.feed(done, where.result())
+        for done, where in in_flight:
+            gatherer.feed(done, where.result())
     log = gatherer.log()
     return msgspec.structs.replace(log, note=source.note) if source.note else log
 
@@ -40,5 +53,6 @@ def read(path: Path) -> Log | Unknown:
 def parse(text: str) -> Log:
     """The same for text that is in hand."""
     gatherer = Gatherer()
-    gatherer.feed(text.encode("utf-8", "replace"))
+    chunk = gatherer.straighten(text.encode("utf-8", "replace"))
+    gatherer.feed(chunk, places(chunk))
     return gatherer.log()

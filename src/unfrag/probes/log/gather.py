@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
-from ahocorasick_rs import BytesAhoCorasick
+from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 from unfrag.events import Event, Load, Log, Oom
 from unfrag.probes.log import load, oom, prefix, wrap
@@ -25,6 +25,7 @@ _WITH_FRAMES = ("disk_full", "bare_oom", "moe_workspace")
 _KEEP_FIRST, _KEEP_LAST, _OOMS, _LOADS = 2, 16, 24, 240
 _HITS_FIRST, _HITS_LAST = 48, 16  # of one trigger in one chunk: beyond that, lines are counted and not read
 _LINE = 4000
+_SAMPLE = 1 << 20
 _AHEAD_LINES, _AHEAD_CHARS = 14, 2500
 _BACK_BYTES, _BACK_FRAMES = 49_152, 80
 _FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]+)", line \d+, in (\S+)')
@@ -33,19 +34,47 @@ _NEW_MESSAGE = re.compile(r"^\s*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|Traceback|\
 
 
 @cache
-def _table() -> tuple[BytesAhoCorasick, tuple[tuple[str, ...], ...], tuple[tuple[tuple[str, ...], Compiled], ...]]:
-    """(automaton over all triggers, …, every message with its triggers)."""
-    messages = tuple((m.triggers, compiled(m)) for m in MESSAGES)
+def _table() -> tuple[BytesAhoCorasick, dict[int, list[Compiled]], frozenset[int], frozenset[int]]:
+    """(automaton over all triggers, trigger -> its messages, triggers of load lines, of failed allocations)."""
     triggers = sorted({t for m in MESSAGES for t in m.triggers} | {*load.TRIGGERS, *_OOM_TRIGGERS})
-    return BytesAhoCorasick([t.encode() for t in triggers]), (tuple(triggers),), messages
+    number = {trigger: i for i, trigger in enumerate(triggers)}
+    wanted: dict[int, list[Compiled]] = {}
+    for message in MESSAGES:
+        pattern = compiled(message)
+        for trigger in message.triggers:
+            wanted.setdefault(number[trigger], []).append(pattern)
+    automaton = BytesAhoCorasick([t.encode() for t in triggers], implementation=Implementation.DFA)
+    return (
+        automaton,
+        wanted,
+        frozenset(number[t] for t in load.TRIGGERS),
+        frozenset(number[t] for t in _OOM_TRIGGERS),
+    )
+
+
+def places(chunk: bytes) -> list[tuple[int, int]]:
+    """(start, end) of the lines with a trigger, in order. Of a trigger that is everywhere, the first and last few.
+
+    Needs no state and lets other threads run meanwhile, so that chunks can be searched side by side.
+    """
+    by_trigger: dict[int, list[int]] = {}
+    for which, start, _ in _table()[0].find_matches_as_indexes(chunk):
+        by_trigger.setdefault(which, []).append(start)
+    found: set[tuple[int, int]] = set()
+    for hits in by_trigger.values():
+        chosen = hits if len(hits) <= _HITS_FIRST + _HITS_LAST else hits[:_HITS_FIRST] + hits[-_HITS_LAST:]
+        for at in chosen:
+            end = chunk.find(b"\n", at)
+            found.add((chunk.rfind(b"\n", 0, at) + 1, end if end >= 0 else len(chunk)))
+    return sorted(found)
 
 
 class Gatherer:
     """Feed it chunks of whole lines, then ask for the :class:`Log`."""
 
     def __init__(self) -> None:
-        self._automaton, _, self._messages = _table()
-        self._lines = 0
+        self._automaton, self._wanted, self._of_load, self._of_oom = _table()
+        self._size = 0
         self._life, self._ready, self._loaded, self._sized = 0, False, False, False
         self._starts: set[tuple[str, str]] = set()
         self._first: dict[str, list[tuple[int, Event]]] = {}
@@ -58,15 +87,17 @@ class Gatherer:
         self._width: int | None = None
         self._last = b""
 
-    def feed(self, chunk: bytes) -> None:
-        """Read one chunk of whole lines."""
+    def straighten(self, chunk: bytes) -> bytes:
+        """The chunk with the lines that a terminal broke put together; the first one decides."""
         if self._width is None:
-            self._width = wrap.width(chunk)
-        if self._width:
-            chunk = wrap.undo(chunk, self._width)
-        self._lines += chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+            self._width = wrap.width(chunk[:_SAMPLE])
+        return wrap.undo(chunk, self._width) if self._width else chunk
+
+    def feed(self, chunk: bytes, where: list[tuple[int, int]]) -> None:
+        """Read one straight chunk of whole lines at its :func:`places`."""
+        self._size += len(chunk)
         serving = min((at for at in map(chunk.find, _SERVING) if at >= 0), default=-1)
-        for start, end in self._interesting(chunk):
+        for start, end in where:
             if 0 <= serving < start:
                 self._serves()
                 serving = -1
@@ -80,35 +111,23 @@ class Gatherer:
     def _serves(self) -> None:
         self._ready = True
 
-    def _interesting(self, chunk: bytes) -> Iterable[tuple[int, int]]:
-        """Places of the lines with a trigger, in order. Of a trigger that is everywhere, the first and last few."""
-        by_trigger: dict[int, list[int]] = {}
-        for which, start, _ in self._automaton.find_matches_as_indexes(chunk):
-            by_trigger.setdefault(which, []).append(start)
-        places: set[tuple[int, int]] = set()
-        for hits in by_trigger.values():
-            chosen = hits if len(hits) <= _HITS_FIRST + _HITS_LAST else hits[:_HITS_FIRST] + hits[-_HITS_LAST:]
-            for at in chosen:
-                end = chunk.find(b"\n", at)
-                places.add((chunk.rfind(b"\n", 0, at) + 1, end if end >= 0 else len(chunk)))
-        return sorted(places)
-
     def _read(self, chunk: bytes, start: int, end: int) -> None:
         raw = chunk[start : min(end, start + _LINE)].decode("utf-8", "replace")
         rank, text = prefix.split(raw)
         if any(sign in text for sign in _OF_USERS):
             return
         texts = _Texts(text, chunk, end, rank)
-        if any(trigger in text for trigger in load.TRIGGERS):
+        hits = {which for which, _, _ in self._automaton.find_matches_as_indexes(text.encode(), overlapping=True)}
+        if hits & self._of_load:
             said = load.read(text, rank, self._life)
             if said is not None:
                 self._loads.append(said)
                 self._ready = True
-        if any(trigger in text for trigger in _OOM_TRIGGERS):
+        if hits & self._of_oom:
             self._oom(texts, chunk, start, rank)
         done: set[str] = set()
-        for triggers, message in self._messages:
-            if message.kind in done or not any(trigger in text for trigger in triggers):
+        for message in (message for which in sorted(hits) for message in self._wanted.get(which, ())):
+            if message.kind in done:
                 continue
             for candidate in texts.all():
                 said_of = message.read(candidate)
@@ -190,7 +209,7 @@ class Gatherer:
         kept += [pair for group in self._late.values() for pair in group]
         last = self._last.rsplit(b"\n", 1)[-1].decode("utf-8", "replace")
         return Log(
-            lines=self._lines,
+            size=self._size,
             lives=self._life,
             ready=self._ready,
             events=tuple(event for _, event in sorted(kept, key=lambda pair: pair[0])),

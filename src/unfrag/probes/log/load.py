@@ -7,7 +7,7 @@ import re
 from unfrag.events import Load
 from unfrag.probes.log.pattern import number
 
-TRIGGERS = ("generation throughput", "ache Hit Rate", "#running-req", "Running: ", "num_requests_running")
+TRIGGERS = ("generation throughput", "ache Hit Rate", "#running-req", "num_requests_running", " reqs, Waiting")
 _FIELDS = {
     "running": r"Running: (\d+) reqs|#running-req: (\d+)|num_requests_running[ =:]+(\d+)",
     "waiting": r"(?:Waiting|Pending): (\d+) reqs|#queue-req: (\d+)|\bwaiting[ =:]+(\d+)",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHUNK = 1 << 20
+CHUNK = 8 << 20
 TIME_LIMIT_SECONDS = 120.0
 _INFLATED_AT_MOST = 8 << 30
 _SAMPLE = 1 << 16
@@ -58,24 +58,21 @@ class Source:
     def chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         """Whole lines, about ``CHUNK`` bytes at a time."""
         deadline = time.monotonic() + TIME_LIMIT_SECONDS
-        pending, read = b"", 0
+        ready, rest, read = b"", b"", 0
         while block := self._block(stream, read):
             read += len(block)
-            pending += block
-            if len(pending) < 2 * CHUNK:  # the end of a file belongs to the lines before it
-                continue
-            cut = pending.rfind(b"\n", 0, len(pending) - CHUNK // 4) + 1
+            cut = block.rfind(b"\n") + 1
+            if ready:  # held back until more follows: the end of a file belongs to the lines before it
+                yield ready
             if cut:
-                yield pending[:cut]
-                pending = pending[cut:]
+                ready, rest = rest + block[:cut], block[cut:]
             else:  # one line longer than a chunk: its beginning will do
-                yield pending[:CHUNK] + b"\n"
-                pending = pending[pending.rfind(b"\n") + 1 :] if b"\n" in pending else b""
+                ready, rest = b"", (rest + block)[:CHUNK]
             if time.monotonic() > deadline or read > _INFLATED_AT_MOST:
                 self.note = f"{self._path.name}: stopped after {read:,} bytes; give the last part of it"
                 break
-        if pending:
-            yield pending
+        if ready or rest:
+            yield ready + rest
 
     def _block(self, stream: BinaryIO, read: int) -> bytes:
         try:

@@ -23,7 +23,11 @@ MESSAGES = (
         ("OOMKilled", "OOM killed", "oom_kill", "oom-kill'"),
         r"(?:OOMKilled(?!\W{1,4}false)|OOM killed|oom_kill(?:_process)? [1-9]|result 'oom-kill')",
     ),
-    M("exit_137", ("137",), r"(?:exit(?:ed with)? (?:code|status):? 137|Exit Code: *137|code=137)"),
+    M(
+        "exit_137",
+        ("code 137", "code: 137", "status 137", "Code:", "code=137", "status: 137"),
+        r"(?:exit(?:ed with)? (?:code|status):? 137|Exit Code: *137|code=137)",
+    ),
     M(
         "sigkill",
         ("SIGKILL", "signal 9", "exit code -9", "exitcode: -9", "exitcode=-9", "Killed"),

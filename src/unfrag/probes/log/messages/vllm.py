@@ -60,7 +60,6 @@ MESSAGES = (
         ("startup complete", "Uvicorn running on", "fired up and ready", "Processed prompts"),
         r"(?:Application startup complete|Uvicorn running on|fired up and ready to roll|Processed prompts:)",
     ),
-    M("ready", ('HTTP/1.1" 200',), r"(?:POST|GET) /\S+ HTTP/1\.1\" 200"),
     # Memory at the start
     M(
         "startup_free",
