@@ -10,7 +10,7 @@ import msgspec
 
 from unfrag.events import Log
 from unfrag.facts import NOT_GIVEN, Gpus, Isolation, Launch, Metrics, Snapshot, Unknown
-from unfrag.probes import allocator, host, http, isolation, launch, log, nvidia_smi, nvml, series
+from unfrag.probes import allocator, health, host, isolation, launch, log, metrics, nvidia_smi, nvml, series
 
 if TYPE_CHECKING:
     from unfrag.facts import Pool
@@ -64,6 +64,8 @@ def live(asked: Asked) -> Snapshot:
 
 def _server(url: str) -> tuple[str | Unknown, str | Unknown, int | Unknown, Pool | Unknown, Metrics | Unknown]:
     """What does not answer one question in time is not asked four more."""
+    from unfrag.probes import http  # a diagnosis of pasted text needs no client
+
     with http.client(url) as server:
         version = http.read_version(server)
         if isinstance(version, Unknown) and version.why.startswith(http.NO_ANSWER):
@@ -89,15 +91,15 @@ def evidence(folder: Path) -> Snapshot:
     """
     context, no_context = _context(folder / "context.json")
     names = ("nvidia_smi.txt", "metrics.txt", "health.json", "launch.txt")
-    smi, metrics, health, line = (_text(folder / name) for name in names)
+    smi, exported, answered, line = (_text(folder / name) for name in names)
     gpus = smi if isinstance(smi, Unknown) else nvidia_smi.parse(smi)
-    numbers = metrics if isinstance(metrics, Unknown) else http.parse_metrics(metrics)
+    numbers = exported if isinstance(exported, Unknown) else metrics.parse(exported)
     said = log.read(_log_file(folder))
     started = line if isinstance(line, Unknown) else launch.of_text(line, "launch.txt")
     if isinstance(said, Log):
         started = _joined(started, launch.of_log(said))
-    prose = [text for text in (metrics, smi, line) if isinstance(text, str) and not (text is metrics and numbers)]
-    measured = [text for text in (metrics, smi, line) if isinstance(text, str)]
+    prose = [text for text in (exported, smi, line) if isinstance(text, str) and not (text is exported and numbers)]
+    measured = [text for text in (exported, smi, line) if isinstance(text, str)]
     if isinstance(said, Log):
         measured.append(_head(_log_file(folder)))
     snapshot_file = next((folder / name for name in allocator.NAMES if (folder / name).exists()), None)
@@ -107,7 +109,7 @@ def evidence(folder: Path) -> Snapshot:
         engine_version=context.get("engine_version") or no_context,
         model=context.get("model") or no_context,
         max_model_len=_NOT_GIVEN,
-        pool=health if isinstance(health, Unknown) else http.parse_health(health.encode()),
+        pool=answered if isinstance(answered, Unknown) else health.parse(answered.encode()),
         metrics=numbers,
         gpus=gpus,
         log=said,
@@ -143,7 +145,7 @@ def _log_file(folder: Path) -> Path:
 def _head(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            return stream.read(1 << 20).decode("utf-8", "replace")
+            return stream.read(1 << 18).decode("utf-8", "replace")
     except OSError:
         return ""
 

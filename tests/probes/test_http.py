@@ -4,14 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unfrag.facts import Metrics, Pool, Unknown
-from unfrag.probes import http
+from unfrag.probes import health, http
+from unfrag.probes import metrics as metrics_text
 
 ARTICLE = b'{"gpu_cache_usage": 0.68, "free_blocks": 142, "largest_free_block": 128, "block_size_bytes": 16384}'
 
 
 def test_the_articles_four_keys_alone_are_read():
     for body in (ARTICLE, b'{"status": "ok", "memory_stats": ' + ARTICLE + b"}"):
-        pool = http.parse_health(body)
+        pool = health.parse(body)
         assert isinstance(pool, Pool)
         assert (pool.free_blocks, pool.largest_free_block, pool.total_blocks) == (142, 128, None)
         assert pool.capacity_tokens is None
@@ -34,13 +35,13 @@ def test_the_articles_four_keys_alone_are_read():
     ],
 )
 def test_what_is_missing_is_unknown_with_its_reason(body, status, said):
-    pool = http.parse_health(body, status)
+    pool = health.parse(body, status)
     assert isinstance(pool, Unknown)
     assert said in pool.why
 
 
 def test_metrics_are_summed_over_engines_and_usage_is_the_fullest():
-    metrics = http.parse_metrics(
+    metrics = metrics_text.parse(
         "# TYPE vllm:num_requests_running gauge\n"
         'vllm:num_requests_running{engine="0"} 3\nvllm:num_requests_running{engine="1"} 4\n'
         "# TYPE vllm:kv_cache_usage_perc gauge\n"
@@ -59,8 +60,8 @@ def test_metrics_are_summed_over_engines_and_usage_is_the_fullest():
 
 
 def test_metrics_of_something_else_are_unknown():
-    assert isinstance(http.parse_metrics("go_goroutines 5\n"), Unknown)
-    assert isinstance(http.parse_metrics("{{{"), Unknown)
+    assert isinstance(metrics_text.parse("go_goroutines 5\n"), Unknown)
+    assert isinstance(metrics_text.parse("{{{"), Unknown)
 
 
 def test_a_dead_port_is_unknown_everywhere():
@@ -71,5 +72,5 @@ def test_a_dead_port_is_unknown_everywhere():
 
 @given(st.binary(max_size=200), st.sampled_from([200, 404, 503]))
 def test_no_body_breaks_it(body, status):
-    http.parse_health(body, status)
-    http.parse_metrics(body.decode("utf-8", "replace"))
+    health.parse(body, status)
+    metrics_text.parse(body.decode("utf-8", "replace"))

@@ -49,7 +49,7 @@ def read(text: str) -> tuple[Series, ...]:
     heading, unit = None, None
     for raw in text.splitlines()[:_LINES]:
         line = raw[:_LONGEST_LINE].strip()
-        if not line or _ENGINE_LINE.search(line):
+        if not line or (_LOG_LINE.search(line) and "=" not in line) or _ENGINE_LINE.search(line):
             continue
         own = _what(line)
         if (

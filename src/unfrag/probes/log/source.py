@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from unfrag.facts import Unknown
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHUNK = 8 << 20
+CHUNK = 4 << 20
 TIME_LIMIT_SECONDS = 120.0
+_STEP = 1 << 16
 _INFLATED_AT_MOST = 8 << 30
 _SAMPLE = 1 << 16
 _NOISE = 0.2
@@ -48,9 +49,9 @@ class Source:
         except _DAMAGED as fault:
             return Unknown(f"{self._path} cannot be read: {getattr(fault, 'strerror', None) or fault}")
         encoding = _utf16(head)
-        stream = cast("BinaryIO", _Joined(head, stream))
+        stream.seek(0)
         if encoding:
-            stream = cast("BinaryIO", _Recoded(stream, encoding))
+            stream = cast("BinaryIO", io.BufferedReader(_Recoded(stream, encoding)))
             head = head.decode(encoding, "replace").encode()
         why = _not_text(head)
         return Unknown(f"{self._path} {why}") if why else stream
@@ -58,28 +59,27 @@ class Source:
     def chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         """Whole lines, about ``CHUNK`` bytes at a time."""
         deadline = time.monotonic() + TIME_LIMIT_SECONDS
-        ready, rest, read = b"", b"", 0
-        while block := self._block(stream, read):
-            read += len(block)
-            cut = block.rfind(b"\n") + 1
-            if ready:  # held back until more follows: the end of a file belongs to the lines before it
-                yield ready
-            if cut:
-                ready, rest = rest + block[:cut], block[cut:]
-            else:  # one line longer than a chunk: its beginning will do
-                ready, rest = b"", (rest + block)[:CHUNK]
+        read = 0
+        while chunk := self._lines(stream, read):
+            read += len(chunk)
+            yield chunk
             if time.monotonic() > deadline or read > _INFLATED_AT_MOST:
                 self.note = f"{self._path.name}: stopped after {read:,} bytes; give the last part of it"
-                break
-        if ready or rest:
-            yield ready + rest
+                return
 
-    def _block(self, stream: BinaryIO, read: int) -> bytes:
+    def _lines(self, stream: BinaryIO, read: int) -> bytes:
+        """A chunk and the rest of its last line. In small steps where damage may cut it off."""
+        block = b""
         try:
-            return stream.read(CHUNK)
+            if isinstance(stream, io.BufferedReader):
+                block = stream.read(CHUNK)
+            else:
+                while len(block) < CHUNK and (part := stream.read(_STEP)):
+                    block += part
+            return block + stream.readline(CHUNK)
         except _DAMAGED as fault:
             self.note = f"{self._path.name} is damaged after {read:,} bytes: {fault}"
-            return b""
+            return block
 
 
 def _inflated(stream: BinaryIO) -> BinaryIO:
@@ -119,35 +119,26 @@ def _not_text(sample: bytes) -> str | None:
     return "is not text" if noise > len(text) * _NOISE else None
 
 
-class _Joined(io.RawIOBase):
-    """The bytes that were read to look at, then the rest."""
-
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head, self._rest = head, rest
-
-    def read(self, size: int = -1) -> bytes:
-        if self._head:
-            head, self._head = self._head, b""
-            return head
-        return self._rest.read(size)
-
-    def close(self) -> None:
-        self._rest.close()
-        super().close()
-
-
 class _Recoded(io.RawIOBase):
     """UTF-16 as UTF-8."""
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
         self._stream, self._decoder = stream, codecs.getincrementaldecoder(encoding)("replace")
+        self._left = b""
 
-    def read(self, size: int = -1) -> bytes:
-        while True:
-            block = self._stream.read(size)
-            text = self._decoder.decode(block, final=not block)
-            if text or not block:
-                return text.encode("utf-8", "replace")
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        while not self._left:
+            block = self._stream.read(CHUNK)
+            self._left = self._decoder.decode(block, final=not block).encode("utf-8", "replace")
+            if not block:
+                break
+        some = self._left[: len(into)]
+        into[: len(some)] = some
+        self._left = self._left[len(some) :]
+        return len(some)
 
     def close(self) -> None:
         self._stream.close()
