@@ -21,6 +21,7 @@ _AMOUNT = re.compile(r"^([0-9][0-9.,]*)\s*(MiB|MB|GiB|GB|KiB|B)?$")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": _MIB, "MB": _MIB, "GiB": 2**30, "GB": 2**30, None: _MIB}
 _TIMEOUT_SECONDS = 5.0
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\0")
+_NAMES = {"device_uuid": "gpu_uuid", "container": "process_name", "used": "used_memory"}
 _HEADER = ("pid", "index", "gpu", "name", "uuid", "gpu_uuid", "gpu_name", "gpu_bus_id", "timestamp", "pci.bus_id")
 _BOX_GPU = re.compile(r"^\|\s*(\d+)\s+(\S.*?)\s+(?:On|Off|N/A)\s*\|\s*[0-9A-Fa-f]+:[0-9A-Fa-f]+:[0-9A-Fa-f.]+\s")
 _BOX_MEMORY = re.compile(r"\|\s*([0-9.]+\s?[MG]iB)\s*/\s*([0-9.]+\s?[MG]iB)\s*\|")
@@ -107,7 +108,7 @@ class _Reader:
         except csv.Error:
             return
         cells = [cell.strip() for cell in row]
-        names = [re.sub(r"\s*\[.*", "", cell).replace("device_uuid", "gpu_uuid") for cell in cells]
+        names = [_NAMES.get(name, name) for name in (re.sub(r"\s*\[.*", "", cell) for cell in cells)]
         if len(names) > 1 and names[0] in (*_HEADER, "memory.total", "memory.used", "used_memory", "process_name"):
             self._header = names
             self.lists_processes = self.lists_processes or "pid" in names

@@ -18,7 +18,7 @@ _WHAT = (
     ),
     (
         "host",
-        r"\bRSS\b|resident|VmRSS|host[ _]mem|container[ _]mem|working[ _-]?set|MEM USAGE|memory\.current|\bRAM\b|anon[-_]rss|kubectl top|docker stats|物理内存|主机内存|内存占用",
+        r"\bRSS\b|\bRES\b|resident|VmRSS|host[ _]mem|container[ _]mem|working[ _-]?set|MEM USAGE|memory\.current|\bRAM\b|anon[-_]rss|kubectl top|docker stats|物理内存|主机内存|内存占用",
     ),
 )
 _ENGINE_LINE = re.compile(
@@ -31,12 +31,11 @@ _COLUMN = re.compile(r"([A-Za-z_][\w.()]*)\s?[=:]\s?([0-9][0-9,.]*)\s?([KMGT]i?B
 _NOISE = re.compile(
     r"\([^()]*\)|/\s*[0-9.,]+\s*[KMGT]i?B?\b|\d{4}[-/]\d\d[-/]\d\d\S*|\b\d\d[-/]\d\d\b|\b\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
     r"|[+~]?\b\d+(?:\.\d+)?\s?(?:hours?|hrs?|h|days?|d|minutes?|min|m|weeks?|w|seconds?|secs?|s|周|天|小时|分钟|点)(?![A-Za-z])"
+    r"|\b\d[\d,]*\s?(?:req\w*|rounds?|steps?|iter\w*|turns?|pages?|blocks?|tokens?)\b"
     r"|\b(?:day|hour|week|pid|t|req|req/s|rps|qps|cpu|running|waiting|threads?|fds?)\s?[=:]?\s?\d[\d.,]*[KMGkm]?\b|\b[0-9a-f]{12}\b",
     re.IGNORECASE,
 )
-_SUMMARY = re.compile(
-    r"\b(?:min|mean|max|avg|limit|total|of|capacity|p50|p95|while|but|returns?|linear)\b.*", re.IGNORECASE
-)
+_SUMMARY = re.compile(r"\b(?:min|mean|max|avg|limit|total|capacity|p50|p95)\b.*|\bof\s+\d\S*", re.IGNORECASE)
 _HOURS = re.compile(r"(\d+(?:\.\d+)?)\s?(h|hr|hrs|hours?|d|days?|天|小时)(?![A-Za-z])", re.IGNORECASE)
 _SMALLEST = 16 << 20  # what a person watches is not smaller
 _LINES, _LONGEST_LINE = 20_000, 2000

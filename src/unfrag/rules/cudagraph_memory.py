@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from unfrag.facts import Finding
@@ -28,7 +29,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         return _finding(
             snapshot, f"{size(view.asked)} could not be had while CUDA graphs were captured.", view.oom.text, 0.9
         )
-    if failed is not None:
+    if failed is not None and not re.search(r"invalid argument|illegal|not supported", failed.text):
         return _finding(snapshot, "Capturing CUDA graphs failed for want of memory.", failed.text, 0.88)
     told = oom.bare(snapshot)
     if told is not None and told[1] == "graphs":

@@ -159,6 +159,11 @@ def bytes_per_parameter(snapshot: Snapshot) -> float:
     return 4.0 if flag(snapshot, "--dtype") in ("float", "float32") else 2.0
 
 
+def is_quantised_by_name(snapshot: Snapshot) -> bool:
+    """Does the model's name say that its weights are stored quantised?"""
+    return any(re.search(pattern, model(snapshot).lower()) for _, pattern in _BITS)
+
+
 def cards(snapshot: Snapshot) -> int | None:
     """How many cards there are, as measured or as told."""
     if isinstance(snapshot.gpus, Gpus) and snapshot.gpus.gpus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Isolation
+from unfrag.facts import Finding, Gpus, Isolation
 from unfrag.rules import evidence
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         seen = f"{isolation.visible} cards are visible, {isolation.expected} were expected."
         if isolation.visible != isolation.expected:
             return _finding(seen, f"device files: {', '.join(isolation.nodes) or 'none'}; {isolation.cgroup}", 0.85)
+    shared = _two_tenants(snapshot)
+    if shared is not None:
+        return shared
     told = _told(snapshot)
     if told is not None:
         return told
@@ -36,6 +39,19 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     devices = evidence.said(snapshot, "container_devices")
     if devices is not None:
         return _finding("The container may not use the card's device files.", devices.text, 0.82)
+    return None
+
+
+def _two_tenants(snapshot: Snapshot) -> Finding | None:
+    """Processes of different pods or containers ("pod-a/vllm") on one card."""
+    if not isinstance(snapshot.gpus, Gpus):
+        return None
+    for gpu in snapshot.gpus.gpus:
+        owners = {
+            p.name.split("/")[0] for p in snapshot.gpus.on(gpu) if p.name and re.match(r"^[a-z0-9][\w.-]*/\w", p.name)
+        }
+        if len(owners) > 1:
+            return _finding(f"GPU {gpu.index} carries {', '.join(sorted(owners))}.", ", ".join(sorted(owners)), 0.86)
     return None
 
 

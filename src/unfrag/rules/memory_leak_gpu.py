@@ -18,7 +18,7 @@ HEALTHY = "The cards' memory does not grow."
 
 
 def can_judge(snapshot: Snapshot) -> bool:
-    return bool(_series(snapshot)) or evidence.said(snapshot, "pool_leak") is not None
+    return bool(_series(snapshot)) or evidence.said(snapshot, "pool_leak", "slept") is not None
 
 
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
@@ -26,6 +26,10 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         if grows(values, thresholds["ratio"], thresholds["bytes"]):
             seen = f"Memory of the card grew from {size(values[0])} to {size(values[-1])} in {len(values)} looks."
             return _finding(seen, line, 0.95 if len(values) >= 5 else 0.85)
+    slept = [e.numbers["used"] for log in evidence.logs(snapshot) for e in log.all("slept") if "used" in e.numbers]
+    if len(slept) >= 3 and grows(tuple(slept), thresholds["ratio"], thresholds["bytes"]):
+        seen = f"After each sleep more stays in use: {size(slept[0])}, later {size(slept[-1])}."
+        return _finding(seen, f"{len(slept)} sleeps", 0.9)
     leak = evidence.said(snapshot, "pool_leak")
     if leak is not None:
         return _finding(

@@ -39,14 +39,15 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         x.preemptions for x in evidence.loads(snapshot)
     )
     pressed = few or queued or refused or preempting
-    if not pressed:
+    busy = [load.usage for load in evidence.loads(snapshot) if load.usage is not None]
+    if not pressed and (tokens is None or busy):  # traffic that fits shows that there is enough
         return None
     holds = f"; the pool holds {tokens:,} tokens" if tokens else ""
     return Finding(
         id=ID,
         cause=CAUSE,
-        severity="warning",
-        confidence=0.6 if refused else 0.8 if preempting else 0.88,
+        severity="warning" if pressed else "info",
+        confidence=0.5 if not pressed else 0.6 if refused else 0.8 if preempting else 0.88,
         summary=f"{tp} ranks keep the same latent KV, {tp} times over{holds}.",
         evidence=(times.text if times else f"{evidence.model(snapshot)}, tensor parallel {tp}",),
         fixes=(

@@ -27,10 +27,10 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     net = evidence.said(snapshot, "nccl_net")
     if net is not None:
         return _finding("NCCL could not reach another rank over the network.", net.text, 0.9)
+    if (silent := _silent(snapshot)) is not None:
+        return silent
     gloo = evidence.said(snapshot, "gloo", "custom_allreduce")
-    if gloo is not None:
-        return _finding("The ranks lost each other.", gloo.text, 0.6)
-    return _silent(snapshot)
+    return _finding("The ranks lost each other.", gloo.text, 0.6) if gloo is not None else None
 
 
 def _silent(snapshot: Snapshot) -> Finding | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from unfrag.facts import Finding
@@ -99,4 +100,29 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
             meaning="Changing memory flags will not help.",
             harmless="When it is said once and the server goes on.",
         )
-    return None
+    return _some_error(snapshot)
+
+
+def _some_error(snapshot: Snapshot) -> Finding | None:
+    """An error that ended the server and is none of those above: that it is unknown is said with it."""
+    error = evidence.said(snapshot, "other_error")
+    ended = evidence.said(snapshot, "engine_dead", "worker_died")
+    denied = evidence.fact(snapshot, "no_memory_fault")
+    if denied is None and (error is None or (error.ready and ended is None)):
+        return None
+    if error is not None and re.search(r"[Mm]emory|KV|OOM|RuntimeError: Engine", error.text):
+        return None
+    text = error.text if error is not None else denied.text if denied is not None else ""
+    return Finding(
+        id=ID,
+        cause=CAUSE,
+        severity="critical" if error is not None else "info",
+        confidence=0.35,
+        summary="An error ended the server that says nothing of memory."
+        if error
+        else "Whoever wrote this saw no failed allocation.",
+        evidence=(text,),
+        fixes=("look for the first error in the log, above the ones that follow from it",),
+        meaning="unfrag does not know this error; nothing it does know points at memory.",
+        harmless="When the server goes on.",
+    )

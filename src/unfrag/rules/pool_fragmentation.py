@@ -16,12 +16,13 @@ HEALTHY = "Free KV blocks lie together, or there are too few to matter."
 
 
 def can_judge(snapshot: Snapshot) -> bool:
-    return isinstance(snapshot.pool, Pool)
+    return isinstance(snapshot.pool, Pool) or evidence.fact(snapshot, "descriptors", "sparse_pages") is not None
 
 
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     pool = snapshot.pool
-    assert isinstance(pool, Pool)
+    if not isinstance(pool, Pool):
+        return _told(snapshot, thresholds)
     if pool.free_blocks == 0:
         return None
     ratio = 1 - pool.largest_free_block / pool.free_blocks
@@ -51,5 +52,31 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         meaning="A transfer of scattered blocks needs a descriptor per block where one per request would do."
         if moves_blocks
         else "It would matter with KV transfer, offloading, or a pool that is to shrink.",
+        harmless="Without KV transfer, offloading or an elastic pool: always.",
+    )
+
+
+def _told(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    """Without the pool's own numbers: how many pieces a transfer had, or how empty the pages are that cannot be freed."""
+    pieces = [event for log in evidence.logs(snapshot) for event in log.all("descriptors")]
+    most = max((max(event.numbers.values(), default=0) for event in pieces), default=0)
+    pages = evidence.fact(snapshot, "sparse_pages")
+    if most < thresholds["descriptors"] and pages is None:
+        return None
+    line = pages.text if pages is not None else pieces[-1].text
+    seen = (
+        "Pages that cannot be given back hold a few live blocks each."
+        if pages
+        else f"A transfer had {most:,.0f} pieces."
+    )
+    return Finding(
+        id=ID,
+        cause=CAUSE,
+        severity="warning",
+        confidence=0.82,
+        summary=seen,
+        evidence=(line,),
+        fixes=("unfrag flush   # drops evictable cached blocks, harms no running request",),
+        meaning="A transfer of scattered blocks needs a descriptor per block where one per request would do.",
         harmless="Without KV transfer, offloading or an elastic pool: always.",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.facts import Finding
 from unfrag.reports import size
-from unfrag.rules import evidence
+from unfrag.rules import evidence, oom
 
 if TYPE_CHECKING:
     from unfrag.facts import Snapshot
@@ -24,6 +24,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     event = evidence.said(snapshot, "quantization_mismatch")
     if event is not None:
         return _finding(f"The checkpoint's quantisation is another: {event.text[:160]}", event.text, 0.9)
+    converted = _converted_at_load(snapshot, thresholds)
+    if converted is not None:
+        return converted
     shape = evidence.said(snapshot, "weight_shape")
     quantised = evidence.bytes_per_parameter(snapshot) < 2
     if shape is not None and quantised:
@@ -38,6 +41,22 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         seen = f"The weights took {size(weights)} on a rank; in the form that was asked for they are about {size(expected)}."
         return _finding(seen, loaded.text, 0.84)
     return None
+
+
+def _converted_at_load(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    """A checkpoint in full precision that is quantised while it loads: it would fit afterwards, and not before."""
+    view, parameters = oom.of(snapshot), evidence.parameters(snapshot)
+    asked = evidence.flag(snapshot, "--quantization")
+    if view is None or view.stage != "weights" or not view.total or not parameters or not asked:
+        return None
+    if evidence.is_quantised_by_name(snapshot):
+        return None
+    each = parameters / evidence.ranks(snapshot)
+    small, full = each * evidence.bytes_per_parameter(snapshot), each * 2
+    if not small < view.total * thresholds["fits"] < full:
+        return None
+    seen = f"The checkpoint is about {size(full)} for each card before it is quantised to {asked}, {size(small)} after."
+    return _finding(seen, view.oom.text, 0.89)
 
 
 def _finding(seen: str, line: str, confidence: float) -> Finding:

@@ -29,6 +29,10 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         event = evidence.said(snapshot, *kinds)
         if event is not None:
             return _finding(f"This version cannot do it: {event.text[:160]}", event.text, confidence)
+    refused = evidence.said(snapshot, "unknown_argument")
+    if refused is not None and not refused.words.get("flags", "-").strip().startswith("-"):
+        seen = "The program was given words that are no flags: the image's entry point is already the server."
+        return _finding(seen, refused.text, 0.96)
     route = evidence.said(snapshot, "route_missing")
     demo = "vllm.entrypoints.api_server" in evidence.command(snapshot)
     if demo:

@@ -23,8 +23,8 @@ MESSAGES = (
     ),
     M(
         "nccl_init",
-        ("Init COMPLETE", "is using nccl=="),
-        r"(?:ncclCommInitRank\w* .{0,160}Init COMPLETE|comm \S* ?rank .{0,200}Init COMPLETE|is using nccl==)",
+        ("Init COMPLETE", "is using nccl==", "NCCL INFO"),
+        r"(?:ncclCommInitRank\w* .{0,160}Init COMPLETE|comm \S* ?rank .{0,200}Init COMPLETE|Connected all (?:rings|trees)|NCCL INFO Channel|is using nccl==)",
     ),
     M(
         "nccl_shm",

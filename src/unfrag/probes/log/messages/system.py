@@ -5,6 +5,8 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M("other_error", ("Error", "Exception"), r"^\s*(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception))\b[:(]"),
+    M("no_memory_fault", ("no OOM", "No OOM", "not OOM", "没有 OOM"), r"\b(?:no|not) OOM\b|没有 OOM"),
     # Host memory
     M(
         "oom_killer",
@@ -35,8 +37,14 @@ MESSAGES = (
     ),
     M(
         "ray_oom",
-        ("ray.exceptions.OutOfMemoryError", "running low on memory", "memory monitor", "Memory on the node"),
-        r"(?:ray\.exceptions\.OutOfMemoryError|node running low on memory|Memory on the node .{0,200}(?:exceed|threshold))",
+        (
+            "memory pressure",
+            "ray.exceptions.OutOfMemoryError",
+            "running low on memory",
+            "memory monitor",
+            "Memory on the node",
+        ),
+        r"(?:ray\.exceptions\.OutOfMemoryError|due to memory pressure \(OOM\)|killed due to memory pressure|node running low on memory|Memory on the node .{0,200}(?:exceed|threshold))",
     ),
     M(
         "host_alloc",

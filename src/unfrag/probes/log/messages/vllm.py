@@ -5,6 +5,17 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M("slept", ("Sleep mode freed",), r"Sleep mode freed <freed:size> memory, <used:size> memory is still in use"),
+    M(
+        "descriptors",
+        ("escriptors", " descs"),
+        r"(?P<least>[0-9]{2,3},[0-9]{3}|[0-9]{5,8})(?: ?(?:-|to|–) ?<number:int>)? (?:\w+ ){0,2}desc(?:riptor)?s\b",
+    ),
+    M(
+        "sparse_pages",
+        ("per page", "pages of"),
+        r"[0-9.]+ of [0-9]+ blocks (?:live|used|occupied)|blocks (?:live|used|occupied) per page",
+    ),
     M(
         "profiled",
         ("Memory profiling results",),
@@ -157,7 +168,11 @@ MESSAGES = (
         r"(?:EngineDeadError|EngineCore (?:encountered|failed)|Engine core initialization failed|background loop has errored)",
     ),
     # Transfer of KV between servers
-    M("kv_expired", ("xpired",), r"(?:Releasing|Freeing|Released) expired KV blocks"),
+    M(
+        "kv_expired",
+        ("xpired",),
+        r"(?:(?:Releasing|Freeing|Released) expired KV blocks|Potentially invalid KV blocks .{0,160}expired)",
+    ),
     M("kv_pull_failed", ("pull",), r"(?:pulling kv_caches .{0,80}failed|failed to pull)"),
     M("kv_remote_waiting", ("WAITING_FOR_REMOTE_KV", "waiting_for_remote_kv"), r"WAITING_FOR_REMOTE_KVS?"),
     M(
