@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from unfrag import ledger, rules
@@ -68,3 +70,9 @@ def has_evidence(snapshot: Snapshot) -> bool:
     """Is there anything to judge at all?"""
     facts = (snapshot.pool, snapshot.metrics, snapshot.gpus, snapshot.launch, snapshot.allocator)
     return any(not isinstance(f, Unknown) for f in facts) or evidence.has_text(snapshot) or bool(snapshot.series)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of what ``diagnose --json`` prints; published as ``docs/diagnosis.schema.json``."""
+    described = msgspec.json.schema(Diagnosis)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "unfrag diagnose --json", **described}

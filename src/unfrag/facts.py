@@ -5,7 +5,7 @@ Sizes are bytes. A fact that could not be had is :class:`Unknown` with the reaso
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -28,6 +28,7 @@ class Unknown(msgspec.Struct, frozen=True, tag=True):
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Severity = Literal["critical", "warning", "info"]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -227,8 +228,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     id: str
     cause: str
-    severity: str
-    confidence: float
+    severity: Severity
+    confidence: Share
     summary: str
     evidence: tuple[str, ...]
     fixes: tuple[str, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from unfrag.facts import Gpu, Pool, Rank, Snapshot, Unknown
@@ -14,7 +16,7 @@ class Line(msgspec.Struct, frozen=True):
 
     what: str
     bytes: int
-    source: str
+    source: Literal["measured", "logged", "computed", "inferred"]
 
 
 class Card(msgspec.Struct, frozen=True):

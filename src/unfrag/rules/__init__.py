@@ -91,6 +91,7 @@ RULES: tuple[Rule, ...] = (
     isolation_breach,
     not_memory,
 )
+_SURE = 0.7
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -124,7 +125,14 @@ def judge_all(snapshot: Snapshot, thresholds: dict[str, Thresholds]) -> tuple[li
             else:
                 findings.append(finding)
     findings.sort(key=_rank, reverse=True)
-    return findings, healthy
+    return _without_echoes(findings), healthy
+
+
+def _without_echoes(findings: list[Finding]) -> list[Finding]:
+    """A fault that has nothing to do with memory is mostly the echo of one that has, when there is one."""
+    if findings and findings[0].confidence >= _SURE and findings[0].cause != not_memory.CAUSE:
+        return [finding for finding in findings if finding.cause != not_memory.CAUSE]
+    return findings
 
 
 def _rank(finding: Finding) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding
+from unfrag.facts import Finding, Severity
 from unfrag.rules import evidence
 
 if TYPE_CHECKING:
@@ -29,17 +29,13 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     expandable = "expandable_segments:true" in setting.lower().replace(" ", "")
     if ipc is not None and expandable:
         return _finding("Memory of expandable segments cannot be shared between ranks.", ipc.text, 0.92)
-    if expandable:
-        if evidence.has_flag(snapshot, "--enable-sleep-mode"):
-            return _finding(
-                "expandable_segments and sleep mode exclude each other in older versions.", setting, 0.6, "warning"
-            )
-        if evidence.has_flag(snapshot, "--kv-transfer-config"):
-            return _finding("expandable_segments and a KV connector exclude each other.", setting, 0.75, "warning")
+    mapped = evidence.has_flag(snapshot, "--enable-cumem-allocator", "--enable-sleep-mode")  # vLLM's own pool then
+    if expandable and evidence.has_flag(snapshot, "--kv-transfer-config") and not mapped:
+        return _finding("expandable_segments and a KV connector exclude each other.", setting, 0.75, "warning")
     return None
 
 
-def _finding(seen: str, line: str, confidence: float, severity: str = "critical") -> Finding:
+def _finding(seen: str, line: str, confidence: float, severity: Severity = "critical") -> Finding:
     return Finding(
         id=ID,
         cause=CAUSE,
@@ -51,5 +47,7 @@ def _finding(seen: str, line: str, confidence: float, severity: str = "critical"
             "env -u PYTORCH_CUDA_ALLOC_CONF -u PYTORCH_ALLOC_CONF vllm serve …   # the setting helped nothing that is measured here",
         ),
         meaning="Memory that the allocator may remap cannot be shared with other processes, registered, or put to sleep.",
-        harmless="Never: the server does not start.",
+        harmless="Where the server starts and no KV leaves it."
+        if severity == "warning"
+        else "Never: the server does not start.",
     )

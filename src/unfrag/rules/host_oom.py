@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Host
+from unfrag.facts import Finding, Host, Severity
 from unfrag.reports import size
 from unfrag.rules import evidence
 
@@ -16,7 +16,7 @@ ID = "UF019"
 CAUSE = "host_oom"
 HEALTHY = "Nothing was killed or refused for want of host memory."
 _PER_RANK = re.compile(
-    r"(?:max_local_cpu_size|cpu_bytes_to_use|kv[-_]offloading[-_]size|swap[-_]space|cpu[-_]offload[-_]gb|LMCACHE_MAX_LOCAL_CPU_SIZE)\D{0,6}(\d+(?:\.\d+)?)",
+    r"(?:max_local_cpu_size|swap[-_]space|cpu[-_]offload[-_]gb|LMCACHE_MAX_LOCAL_CPU_SIZE)\D{0,6}(\d+(?:\.\d+)?)",
     re.IGNORECASE,
 )
 
@@ -75,7 +75,7 @@ def _planned(snapshot: Snapshot) -> float | None:
     return each * evidence.ranks(snapshot)
 
 
-def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float, severity: str = "critical") -> Finding:
+def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float, severity: Severity = "critical") -> Finding:
     return Finding(
         id=ID,
         cause=CAUSE,
@@ -85,7 +85,7 @@ def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float, severi
         evidence=(line,),
         fixes=(
             "dmesg -T | grep -i -E 'oom|killed process'   # whom the kernel chose, and the limit it kept",
-            "raise the container's memory limit, or lower --swap-space, --cpu-offload-gb, --kv-offloading-size: each counts once per rank",
+            "raise the container's memory limit, or lower --cpu-offload-gb (once per rank), --kv-offloading-size (all ranks together), LMCache's max_local_cpu_size (once per rank)",
             "--safetensors-load-strategy lazy   # weights are mapped and not read whole into host memory",
         ),
         meaning="This is the host's memory and not the card's; flags for the card do not help.",

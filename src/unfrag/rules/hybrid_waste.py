@@ -56,7 +56,7 @@ def _finding(seen: str, line: str, confidence: float) -> Finding:
         evidence=(line,),
         fixes=(
             "take --disable-hybrid-kv-cache-manager and the KV connector that forces it out, or upgrade: grouping of layers improves by version",
-            "--mamba-cache-dtype float16 --block-size 32   # smaller state, smaller pages, where the model has Mamba layers",
+            "--mamba-ssm-cache-dtype float16   # a smaller state, so smaller pages, where the model has Mamba layers",
             "leave the speculative model out, to see whether its layers break the grouping",
         ),
         meaning="Layers are grouped into pages of one size; layers that do not match are padded or treated as full attention.",

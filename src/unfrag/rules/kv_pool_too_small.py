@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Metrics, Pool
+from unfrag.facts import Finding, Metrics, Pool, Severity
 from unfrag.reports import size
 from unfrag.rules import evidence
 
@@ -90,7 +90,7 @@ def _one_request(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | No
 
 
 def _finding(
-    seen: str, line: str, confidence: float, fits: int | None, missing: float | None, severity: str = "critical"
+    seen: str, line: str, confidence: float, fits: int | None, missing: float | None, severity: Severity = "critical"
 ) -> Finding:
     fixes = [
         "--kv-cache-dtype fp8   # twice the tokens in the same memory; rounds keys and values: measure quality",

@@ -76,7 +76,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         summary=seen + ".",
         evidence=(line,),
         fixes=(
-            "VLLM_NIXL_ABORT_REQUEST_TIMEOUT=120   # on the prefill side: frees blocks that nobody fetched, after seconds",
+            '--kv-transfer-config \'{… "kv_connector_extra_config": {"kv_lease_duration": 30}}\'   # prefill side: frees what nobody fetched, after seconds (before 0.32: VLLM_NIXL_ABORT_REQUEST_TIMEOUT)',
             '--kv-transfer-config \'{… "kv_load_failure_policy": "recompute"}\'   # on the decode side: a failed pull is computed again',
             "restart the decode server: the blocks come back only with the process",
         ),

@@ -60,7 +60,7 @@ def _finding(seen: str, line: str, confidence: float) -> Finding:
         evidence=(line,),
         fixes=(
             "unfrag flush --only allocator   # if that brings it back, it was the allocator's cache and no leak",
-            "python -c 'torch.cuda.memory._snapshot()' in the worker, twice, an hour apart   # who allocates",
+            "torch.cuda.memory._record_memory_history() and later _dump_snapshot() inside the worker   # who allocates; read it with --allocator-snapshot",
             "restart at a quiet hour until the version with the fix runs",
         ),
         meaning="vLLM takes its memory at the start; afterwards only rare peaks may add to it, and those stay level.",

@@ -40,7 +40,7 @@ _KINDS = (
         "ulimit -a; raise nofile, nproc or memlock for the service",
     ),
     ("port_in_use", 0.8, "The port is taken.", "ss -ltnp | grep :PORT   # who; then stop it or choose another --port"),
-    ("hub", 0.8, "The model could not be fetched.", "huggingface-cli whoami; export HF_TOKEN; or give a local folder"),
+    ("hub", 0.8, "The model could not be fetched.", "hf auth whoami; export HF_TOKEN; or give a local folder"),
     (
         "file_missing",
         0.65,

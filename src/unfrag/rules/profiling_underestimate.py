@@ -17,7 +17,7 @@ HEALTHY = "No step is known to have needed more than start-up profiling saw."
 _CURES = {
     "vision": "--limit-mm-per-prompt '{\"image\": 1}'   # and a smaller max_pixels in --mm-processor-kwargs",
     "logits": "--max-logprobs 5   # and no prompt_logprobs: they need logits of every prompt token",
-    "indexer": "--data-parallel-size with data-parallel attention   # the indexer's logits grow with context x chunk",
+    "indexer": "--max-num-batched-tokens 2048   # the indexer's logits grow with context x chunk; data-parallel attention divides them",
     "lora": "--max-loras 1 --max-lora-rank 16   # what is profiled must be what is served",
     "workspace": "--max-num-batched-tokens 2048   # the workspace grows with the chunk",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding
+from unfrag.facts import Finding, Severity
 from unfrag.rules import evidence
 from unfrag.vllm_flags import check
 
@@ -38,7 +38,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     return None
 
 
-def _finding(seen: str, lines: tuple[str, ...], confidence: float, severity: str) -> Finding:
+def _finding(seen: str, lines: tuple[str, ...], confidence: float, severity: Severity) -> Finding:
     return Finding(
         id=ID,
         cause=CAUSE,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from unfrag.probes.log.messages import engines, nccl, system, torch, vllm
+from unfrag.probes.log.messages import engines, nccl, refused, system, torch, vllm
 
-MESSAGES = (*vllm.MESSAGES, *engines.MESSAGES, *torch.MESSAGES, *nccl.MESSAGES, *system.MESSAGES)
+MESSAGES = (*vllm.MESSAGES, *refused.MESSAGES, *engines.MESSAGES, *torch.MESSAGES, *nccl.MESSAGES, *system.MESSAGES)

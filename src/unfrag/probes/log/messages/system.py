@@ -146,7 +146,7 @@ MESSAGES = (
             "RLIMIT",
             "memlock",
         ),
-        r"(?:Too many open files|can't start new thread|pthread_create failed|RLIMIT_NPROC|memlock|Resource temporarily unavailable)",
+        r"(?:(?<!24\]\x20)Too many open files|\[Errno 24\] Too many open files(?!`)|can't start new thread|pthread_create failed|RLIMIT_NPROC|memlock|Resource temporarily unavailable)",
     ),
     M(
         "compiler",
