@@ -7,16 +7,16 @@ keys are taken out of everything.
 from __future__ import annotations
 
 import io
-import re
 import tarfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.facts import Snapshot, Unknown
 from unfrag.probes.log.source import Source
+from unfrag.redaction import clean, redact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,56 +25,15 @@ SUFFIX = ".unfrag.tar.gz"
 NAMES = ("facts.json", "diagnosis.txt", "log.txt")
 _LARGEST = 64 << 20
 _LOG_HEAD, _LOG_TAIL = 4 << 20, 12 << 20
-_TAKEN = "[taken out]"
-_SECRETS = (
-    (re.compile(r"(?i)(authorization\s*[:=]\s*(?:bearer|basic)?\s*)[^\s'\",]+"), r"\1" + _TAKEN),
-    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1" + _TAKEN),
-    (
-        re.compile(
-            r"(?i)((?:--)?[\w-]*(?:api[-_]?key|token|secret|password|passwd|credential)s?['\"]?\s*[=:\s]\s*)(?!None\b|null\b|\d+(?:\s|$|,))"
-            r"(\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[^\s,;'\"}\])]+)"
-        ),
-        r"\1" + _TAKEN,
-    ),
-    (re.compile(r"\b(?:hf_|sk-|ghp_|gho_|glpat-|xox[abp]-|AKIA|ms-)[A-Za-z0-9_-]{8,}"), _TAKEN),
-    (re.compile(r"\beyJ[\w-]{10,}\.[\w-]{5,}\.[\w-]*"), _TAKEN),
-    (re.compile(r"(?i)(https?://)[^\s/@:]+:[^\s/@]+@"), r"\1" + _TAKEN + "@"),
-)
-_NAME = re.compile(r"(?i)api[-_]?key|token$|secret|passw|credential")
-_USERS = re.compile(
-    r"(?i)((?:prompt|messages|content|text|input|output|generated[ _]text|response)['\"]?\s*[:=]\s*)"
-    r"(?!\s*\d)(?:'(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|\[.*|\{.*)"
-)
-
-
-def redact(text: str) -> str:
-    """The text without what people asked, tokens, keys and passwords. Line by line; sizes and flags stay."""
-    return "\n".join(_line(line) for line in text.split("\n"))
-
-
-def _line(line: str) -> str:
-    for pattern, instead in _SECRETS:
-        line = pattern.sub(instead, line)
-    return _USERS.sub(r"\1" + _TAKEN, line)
 
 
 def files_of(snapshot: Snapshot, diagnosis: str, log: Path | None) -> dict[str, str]:
     """What a capture holds: the facts that a diagnosis is made of, its text, and the log's beginning and end."""
-    files = {"facts.json": msgspec.json.format(msgspec.json.encode(_clean(msgspec.to_builtins(snapshot))).decode())}
+    files = {"facts.json": msgspec.json.format(msgspec.json.encode(clean(msgspec.to_builtins(snapshot))).decode())}
     files["diagnosis.txt"] = redact(diagnosis)
     if log is not None and (text := _log_text(log)):
         files["log.txt"] = text
     return files
-
-
-def _clean(value: Any) -> Any:
-    """The same with every text redacted."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        hidden = {key: _TAKEN for key, inner in value.items() if isinstance(inner, str) and _NAME.search(key)}
-        return {key: _clean(inner) for key, inner in value.items()} | hidden
-    return [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _log_text(path: Path) -> str:
@@ -111,6 +70,7 @@ def pack(files: dict[str, str], path: Path) -> None:
             tar.addfile(entry, io.BytesIO(content))
     try:
         write_atomically(path, buffer.getvalue())
+        path.chmod(0o600)
     except OSError as fault:
         raise UsageError(f"{path}: {fault.strerror}; choose another place with --out") from fault
 

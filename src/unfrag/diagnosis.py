@@ -9,6 +9,7 @@ import msgspec
 from unfrag import ledger, rules
 from unfrag.facts import Finding, Snapshot, Unknown, unknowns
 from unfrag.ledger import Card
+from unfrag.redaction import redact
 from unfrag.rules import evidence
 
 SCHEMA_VERSION = 1
@@ -47,10 +48,17 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
         schema_version=SCHEMA_VERSION,
         target=snapshot.target,
         verdict=findings[0].cause if findings else "healthy" if looked else "unknown",
-        findings=tuple(findings),
+        findings=tuple(_presentable(finding) for finding in findings),
         ledger=None if isinstance(cards, Unknown) else cards,
         healthy=tuple(healthy),
         unknown=tuple(missing),
+    )
+
+
+def _presentable(finding: Finding) -> Finding:
+    """Quotes of logs and launch lines without secrets."""
+    return msgspec.structs.replace(
+        finding, summary=redact(finding.summary), evidence=tuple(redact(line) for line in finding.evidence)
     )
 
 

@@ -1,0 +1,93 @@
+"""A capture reads back to the same findings and holds no secret."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from unfrag import capture, cli, collect, diagnosis, rules
+from unfrag.errors import UsageError
+from unfrag.redaction import redact
+
+CASES = sorted((Path(__file__).parent / "doctor" / "cases").iterdir())
+SECRETS = {
+    "flag": "vllm serve m --api-key s3cr3tvalue --max-model-len 4096",
+    "equals": "vllm serve m --api-key=s3cr3tvalue",
+    "environment": "HF_TOKEN=s3cr3tvalue VLLM_API_KEY='s3cr3tvalue' vllm serve m",
+    "header": "curl -H 'Authorization: Bearer s3cr3tvalue' http://127.0.0.1:8000",
+    "hub": "token hf_s3cr3tvalueABCDEFG was refused",
+    "address": "https://me:s3cr3tvalue@proxy.example/",
+    "prompt": "INFO Received request cmpl-1: prompt: 's3cr3tvalue and more', params: SamplingParams(n=1)",
+    "messages": '{"messages": [{"role": "user", "content": "s3cr3tvalue"}]}',
+    "arguments": "non-default args: {'api_key': ['s3cr3tvalue'], 'max_model_len': 32768}",
+}
+
+
+@pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS)
+def test_no_secret_is_left(text):
+    assert "s3cr3t" not in redact(text)
+
+
+def test_what_a_diagnosis_needs_is_left():
+    line = "vllm serve m --max-model-len 4096 --max-num-batched-tokens 8192 --kv-cache-dtype fp8"
+    assert redact(line) == line
+    log = "GPU KV cache size: 240,112 tokens, Maximum concurrency for 65,536 tokens per request: 3.66x"
+    assert redact(log) == log
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+def test_it_reads_back_to_the_same_findings(tmp_path, case):
+    before = diagnosis.diagnose(collect.evidence(case), rules.load_thresholds())
+    path = tmp_path / "one.unfrag.tar.gz"
+    capture.pack(capture.files_of(collect.evidence(case), "", case / "log.txt"), path)
+    after = diagnosis.diagnose(capture.read(path), rules.load_thresholds())
+    assert [(f.id, f.confidence, f.severity) for f in after.findings] == [
+        (f.id, f.confidence, f.severity) for f in before.findings
+    ]
+    assert after.ledger == before.ledger
+
+
+def test_secrets_in_evidence_do_not_reach_the_file(tmp_path, capsys):
+    (tmp_path / "log.txt").write_text("\n".join(SECRETS.values()))
+    (tmp_path / "launch.txt").write_text(SECRETS["environment"])
+    out = tmp_path / "out.unfrag.tar.gz"
+    assert cli.main(["capture", "--evidence", str(tmp_path), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "s3cr3t" not in said.out + said.err
+    with tarfile.open(out) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content is not None
+            assert b"s3cr3t" not in content.read(), member.name
+    assert out.stat().st_mode & 0o077 == 0
+
+
+def test_a_dry_run_writes_nothing_and_a_file_is_never_overwritten(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.txt").write_text("INFO nothing\n")
+    assert cli.main(["capture", "--evidence", str(tmp_path), "--dry-run"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.txt"]
+    assert "facts.json" in capsys.readouterr().err
+    taken = tmp_path / "taken.tar.gz"
+    taken.write_text("mine")
+    assert cli.main(["capture", "--evidence", str(tmp_path), "--out", str(taken)]) == 2
+    assert taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00broken"])
+def test_what_is_no_capture_is_said_in_one_line(tmp_path, content):
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="no capture"):
+        capture.read(path)
+
+
+def test_a_report_quotes_no_secret(tmp_path, capsys):
+    """host_oom quotes the launch line that asks for too much."""
+    (tmp_path / "launch.txt").write_text("vllm serve m --api-key s3cr3tvalue -tp 4  # LMCache max_local_cpu_size 200")
+    (tmp_path / "context.json").write_text('{"gpus": "4x L40S, 768 GB RAM"}')
+    (tmp_path / "log.txt").write_text("INFO nothing\n")
+    cli.main(["diagnose", "--evidence", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "host_oom" in printed
+    assert "s3cr3t" not in printed
