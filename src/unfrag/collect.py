@@ -98,7 +98,8 @@ def evidence(folder: Path) -> Snapshot:
     started = line if isinstance(line, Unknown) else launch.of_text(line, "launch.txt")
     if isinstance(said, Log):
         started = _joined(started, launch.of_log(said))
-    prose = [text for text in (exported, smi, line) if isinstance(text, str) and not (text is exported and numbers)]
+    said_beside = metrics.remarks(exported) if isinstance(exported, str) else exported
+    prose = [text for text in (said_beside, smi, line) if isinstance(text, str) and text.strip()]
     measured = [text for text in (exported, smi, line) if isinstance(text, str)]
     if isinstance(said, Log):
         measured.append(_head(_log_file(folder)))

@@ -88,6 +88,8 @@ class Metrics(msgspec.Struct, frozen=True, tag=True):
     prefix_hits: float | None = None
     deferred: float | None = None
     resident_bytes: float | None = None
+    evicted_tokens: float | None = None
+    hit_rate: float | None = None
     idle_before_evict: float | None = None
     """Mean seconds without use after which a block lost its content."""
     reuse_gap: float | None = None

@@ -20,7 +20,12 @@ _SUMS = {
     "prefix_queries": ("vllm:prefix_cache_queries", "vllm:gpu_prefix_cache_queries"),
     "prefix_hits": ("vllm:prefix_cache_hits", "vllm:gpu_prefix_cache_hits"),
     "resident_bytes": ("process_resident_memory_bytes",),
+    "evicted_tokens": ("sglang:evicted_tokens",),
+    "hit_rate": ("sglang:cache_hit_rate",),
 }
+_SAMPLE = re.compile(
+    r"^\s*(?:# (?:TYPE|HELP) .*|[A-Za-z_:][\w:]*(?:\{[^{}]*\})?\s+[-+]?(?:\d[\w.+-]*|NaN|Inf)(?:\s+\d+)?)"
+)
 _SUFFIX = re.compile(r"_(?:total|sum|count|bucket|created)$")
 _USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")
 
@@ -29,7 +34,7 @@ def parse(text: str) -> Metrics | Unknown:
     """Prometheus text. Counters and gauges are summed over engines; usage is the fullest engine's."""
     samples: dict[str, list[Sample]] = {}
     try:
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(_exported(text)):
             for sample in family.samples:
                 # Pasted text often lacks the TYPE lines, so what belongs together is found by name.
                 base = _SUFFIX.sub("", sample.name)
@@ -52,6 +57,17 @@ def parse(text: str) -> Metrics | Unknown:
         request_tokens=_tokens(samples),
         cache_config=dict(info[0].labels) if info else {},
     )
+
+
+def _exported(text: str) -> str:
+    """The lines that are Prometheus text: people paste remarks between them."""
+    found = (_SAMPLE.match(line) for line in text.splitlines())
+    return "\n".join(line[0] for line in found if line) + "\n"
+
+
+def remarks(text: str) -> str:
+    """What people wrote between the metrics."""
+    return "\n".join(line for line in text.splitlines() if not _SAMPLE.match(line))
 
 
 def _first(samples: dict[str, list[Sample]], names: tuple[str, ...]) -> list[Sample]:

@@ -14,7 +14,7 @@ from unfrag.probes.log.pattern import size
 _WHAT = (
     (
         "gpu",
-        r"nvidia-smi|memory\.used|\bGPU[ _-]?mem|VRAM|FB[ _]used|DCGM_FI_DEV_FB_USED|cuda[ _]?mem|cudaMemGetInfo|non[-_ ]?torch|torch[. _](?:cuda[. _])?reserved|memory_reserved|显存",
+        r"nvidia-smi|memory\.used|\bGPU[ _-]?mem|VRAM|FB[ _]used|DCGM_FI_DEV_FB_\w+|cuda[ _]?mem|cudaMemGetInfo|non[-_ ]?torch|torch[. _](?:cuda[. _])?reserved|memory_reserved|显存",
     ),
     (
         "host",
@@ -25,6 +25,7 @@ _ENGINE_LINE = re.compile(
     r"avail mem|mem usage=|token usage|KV cache|Killed process|oom-kill|tried to allocate|ailable memory", re.IGNORECASE
 )
 _LOG_LINE = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR)\b|Loading safetensors|it/s\]")
+_TIMES = re.compile(r"(?:hours?|days?|time|minutes?|requests|小时|时间|天)\b[\s|:]", re.IGNORECASE)
 _UNIT = re.compile(r"(?<![A-Za-z])([KMGT]i?B|[KMG]i)\b", re.IGNORECASE)
 _AMOUNT = re.compile(r"(?<![\w.:/-])([0-9][0-9,]*(?:\.[0-9]+)?)\s*([KMGT]i?B?|bytes)?(?![\w.:-]|\s*%)", re.IGNORECASE)
 _COLUMN = re.compile(r"([A-Za-z_][\w.()]*)\s?[=:]\s?([0-9][0-9,.]*)\s?([KMGT]i?B?|bytes)?(?![\w%])", re.IGNORECASE)
@@ -64,19 +65,53 @@ def read(text: str) -> tuple[Series, ...]:
                     columns.setdefault((what, key), []).append((value, line))
             continue
         what = own or heading
+        if _TIMES.match(line):
+            continue
         if what is None or _LOG_LINE.search(line):
             continue
         values = _values(line, unit)
-        if len(values) >= 2 and own is not None:
+        if len(values) >= 2 and (own is not None or (unit is not None and len(values) >= 4)):
             found.append(Series(what, tuple(values), line[:300], _hours(line)))
         elif len(values) == 1 or (values and own is None):
-            label = re.sub(r"[\d.,:/+TZ-]+", "#", line)[:40]
+            label = re.sub(r"\s+", " ", re.sub(r"[\d.,:/+TZ-]+", "#", line))[:40]
             columns.setdefault((what, label), []).append((values[0], line))
+    return (*found, *_tables(text), *_columns(columns, falling=bool(re.search(r"FB_FREE|memory\.free", text))))
+
+
+def _columns(columns: dict[tuple[str, str], list[tuple[float, str]]], falling: bool) -> list[Series]:
+    """One value a line. ``falling``: what is free was measured, so its fall is the growth of what is used."""
+    found: list[Series] = []
     for (what, _), pairs in columns.items():
-        if len(pairs) >= 3:
-            whole = f"{pairs[0][1][:140]} … {pairs[-1][1][:140]}"
-            found.append(Series(what, tuple(value for value, _ in pairs[-2000:]), whole))
-    return tuple(found)
+        if len(pairs) < 3:
+            continue
+        values = [value for value, _ in pairs[-2000:]]
+        if falling and what == "gpu":
+            values = [max(values) - value + _SMALLEST for value in values]
+        found.append(Series(what, tuple(values), f"{pairs[0][1][:140]} … {pairs[-1][1][:140]}"))
+    return found
+
+
+def _tables(text: str) -> list[Series]:
+    """Columns under a header that says what they are: ``requests  RES(GB)  GPU(MiB)``."""
+    found: list[Series] = []
+    lines = text.splitlines()[:_LINES]
+    for i, line in enumerate(lines):
+        names = re.split(r"\s{2,}|\t", line.strip()[:400])
+        kinds = [(_what(name), _UNIT.search(name)) for name in names]
+        if len(names) < 2 or not any(what and unit for what, unit in kinds):
+            continue
+        rows = []
+        for row in lines[i + 1 : i + 500]:
+            cells = row.split()
+            if len(cells) != len(names) or not all(re.fullmatch(r"[\d.,]+", cell) for cell in cells):
+                break
+            rows.append(cells)
+        for column, (what, unit) in enumerate(kinds):
+            values = [size(f"{row[column]} {unit[1]}") for row in rows] if what and unit else []
+            if what and len(values) >= 3:
+                whole = f"{names[column]}: {rows[0][column]} … {rows[-1][column]}"
+                found.append(Series(what, tuple(value or 0.0 for value in values), whole))
+    return found
 
 
 def _what(text: str) -> str | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ID = "UF026"
 CAUSE = "alloc_conf_conflict"
 HEALTHY = "The allocator's settings go with the flags."
-_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_NPU_ALLOC_CONF")
 
 
 def can_judge(snapshot: Snapshot) -> bool:
@@ -27,6 +27,12 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         return _finding(f"The allocator's setting was refused: {event.text[:160]}", event.text, 0.95)
     ipc = evidence.said(snapshot, "allreduce_ipc")
     expandable = "expandable_segments:true" in setting.lower().replace(" ", "")
+    slept = evidence.fact(snapshot, "slept")
+    if expandable and slept is not None and slept.numbers.get("freed") == 0:
+        return _finding("Sleep mode gave nothing back while expandable segments are on.", slept.text, 0.97)
+    argument = evidence.said(snapshot, "cuda_invalid_argument")
+    if ipc is None and argument is not None and any("all_reduce" in f or "ipc" in f for f in argument.frames):
+        ipc = argument
     if ipc is not None and expandable:
         return _finding("Memory of expandable segments cannot be shared between ranks.", ipc.text, 0.92)
     mapped = evidence.has_flag(snapshot, "--enable-cumem-allocator", "--enable-sleep-mode")  # vLLM's own pool then

@@ -39,7 +39,7 @@ def _from_oom(view: oom.View, thresholds: dict[str, Any]) -> Finding | None:
         return None
     confidence = 0.9 if view.fragmented >= 1 else 0.72
     share = view.share(unused)
-    if share is not None and share < thresholds["reserved_ratio"] and view.fragmented < 1:
+    if share is not None and share < thresholds["reserved_ratio"]:
         confidence -= 0.2
     if (view.share(view.others) or 0) > thresholds["others"] and view.fragmented < 1.5:
         confidence -= 0.3

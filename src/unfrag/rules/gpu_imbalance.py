@@ -46,6 +46,15 @@ def _one_of_many(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | No
     idle = [held for held in used if held < thresholds["idle_bytes"]]
     if not idle or len(used) - len(idle) != 1 or not isinstance(snapshot.launch, Launch):
         return None
+    on_it = [
+        p.name
+        for gpu in snapshot.gpus.gpus
+        for p in snapshot.gpus.on(gpu)
+        if p.name and (p.used_bytes or 0) > thresholds["idle_bytes"]
+    ]
+    if len(on_it) > 1 and len(set(on_it)) == 1:
+        said = f"{len(on_it)} copies of {on_it[0]} share one card while {len(idle)} are idle."
+        return _finding(said, failed.oom.text, 0.99)
     said = f"One card is full and {len(idle)} beside it are idle: the server was started for one."
     return _finding(said, failed.oom.text, 0.87)
 

@@ -49,7 +49,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     leaked = evidence.said(snapshot, "shm_leaked")
     if killed is not None:
         return _finding(snapshot, "A process ended by SIGKILL, as the kernel's OOM killer does.", killed.text, 0.6)
-    if leaked is not None and (planned or not evidence.fact(snapshot, "ready")):
+    if leaked is not None and planned:
         return _finding(
             snapshot, "A process vanished without cleaning up, as one that is killed does.", leaked.text, 0.4
         )

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from unfrag.facts import Finding, Gpus, Isolation
+from unfrag.reports import size
 from unfrag.rules import evidence
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     shared = _two_tenants(snapshot)
     if shared is not None:
         return shared
+    over = _over_its_slice(snapshot)
+    if over is not None:
+        return over
     told = _told(snapshot)
     if told is not None:
         return told
@@ -40,6 +44,18 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if devices is not None:
         return _finding("The container may not use the card's device files.", devices.text, 0.82)
     return None
+
+
+def _over_its_slice(snapshot: Snapshot) -> Finding | None:
+    """A process that holds more than the slice of the card that was granted."""
+    limit = evidence.fact(snapshot, "slice_limit")
+    if limit is None or not isinstance(snapshot.gpus, Gpus):
+        return None
+    granted = limit.numbers["limit"] * 2**20
+    held = max((p.used_bytes or 0 for p in snapshot.gpus.processes), default=0)
+    if granted < 2**28 or held <= granted * 1.1:
+        return None
+    return _finding(f"{size(held)} are held where {size(granted)} were granted.", limit.text, 0.86)
 
 
 def _two_tenants(snapshot: Snapshot) -> Finding | None:

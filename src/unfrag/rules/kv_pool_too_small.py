@@ -27,7 +27,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if entries is not None:
         return _finding("The KV cache has fewer entries than requests may run.", entries.text, 0.9, None, None)
     refused = evidence.said(snapshot, "kv_context", "prompt_over_pool")
-    if refused is not None and not _only_too_long(snapshot, refused):
+    if refused is not None and not _only_too_long(snapshot, refused, thresholds):
         return _refused(refused)
     none = evidence.said(snapshot, "kv_none")
     if none is not None:
@@ -35,8 +35,11 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     return _queue(snapshot, thresholds) or _one_request(snapshot, thresholds)
 
 
-def _only_too_long(snapshot: Snapshot, event: Event) -> bool:
+def _only_too_long(snapshot: Snapshot, event: Event, thresholds: dict[str, Any]) -> bool:
     """SGLang says the same of a prompt beyond the context and of one beyond the pool: compare the two."""
+    asked = evidence.number(snapshot, "--max-model-len")
+    if "allowed" in event.numbers and asked is not None and event.numbers["allowed"] < asked * thresholds["allowed"]:
+        return False
     size = evidence.fact(snapshot, "kv_size")
     pool, context = (size.numbers.get("total"), size.numbers.get("context")) if size else (None, None)
     return "allowed" in event.numbers and not (pool and context and pool < context)

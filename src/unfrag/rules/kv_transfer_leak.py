@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ID = "UF017"
 CAUSE = "kv_transfer_leak"
 HEALTHY = "No KV transfer is known to hang."
-_KINDS = ("kv_pull_failed", "kv_transfer_failed", "kv_expired", "kv_remote_waiting", "kv_deferred")
+_KINDS = ("kv_pull_failed", "kv_transfer_failed", "kv_expired", "kv_remote_waiting", "kv_deferred", "kv_pinned")
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from unfrag.facts import Finding
@@ -30,6 +31,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     told = oom.bare(snapshot)
     if told is not None and told[2] == "moe" and told[1] in ("run", "profile", None):
         return _finding(snapshot, "Memory ran out inside the experts.", told[0].text, 0.75)
+    locked = evidence.said(snapshot, "workspace_locked")
+    if locked is not None and re.search(r"modular_kernel|moe|experts", locked.text, re.IGNORECASE):
+        return _finding(snapshot, "The experts need a larger workspace than warm-up reserved.", locked.text, 0.93)
     event = evidence.said(snapshot, "moe_workspace")
     if event is None or evidence.said(snapshot, "workspace_locked") is not None:
         return None

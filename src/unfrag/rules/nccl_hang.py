@@ -45,6 +45,11 @@ def _silent(snapshot: Snapshot) -> Finding | None:
     last = "NCCL" in log.last_line or "nccl" in log.last_line or "pynccl" in log.last_line
     if stopped or (last and not log.ready):
         return _finding("NCCL came up, and then nothing moved.", log.last_line, 0.75)
+    quiet = not log.last(
+        "other_error", "engine_dead", "worker_died", "bare_oom", "unknown_argument", "sigkill", "oom_killer"
+    )
+    if loading and quiet and waiting is None and log.events[-1].kind == "nccl_init":
+        return _finding("NCCL came up, and the log ends there.", init.text, 0.72)
     if waiting is not None and loading:
         return _finding("NCCL came up, and then the ranks waited for each other.", waiting.text, 0.86)
     return None

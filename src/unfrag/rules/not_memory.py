@@ -70,6 +70,12 @@ _KINDS = (
         "nvidia-smi -L; compare with CUDA_VISIBLE_DEVICES and --tensor-parallel-size",
     ),
     (
+        "over_budget",
+        0.62,
+        "A prompt is longer than the tokens of one step, not than the cache.",
+        "--max-num-batched-tokens 8192   # or --enable-chunked-prefill",
+    ),
+    (
         "prompt_too_long",
         0.45,
         "A prompt is longer than --max-model-len.",

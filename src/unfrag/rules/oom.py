@@ -123,6 +123,9 @@ def bare(snapshot: Snapshot) -> tuple[Event, str | None, str | None] | None:
 
 def stage_of(frames: tuple[str, ...]) -> str | None:
     """What a traceback was doing, the most particular stage first."""
+    warming = any(re.search(r"warm_?up", frame) for frame in frames)
+    if warming and any(re.search(r"sampl|topk_topp|top_k_top_p", frame) for frame in frames):
+        return "sampler"
     return next((stage for stage, pattern in _STAGES if any(re.search(pattern, frame) for frame in frames)), None)
 
 

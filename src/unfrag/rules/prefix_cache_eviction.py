@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ HEALTHY = "Prefixes stay in the cache as long as they are asked for."
 
 def can_judge(snapshot: Snapshot) -> bool:
     known = isinstance(snapshot.metrics, Metrics) and bool(snapshot.metrics.prefix_queries)
-    known = known or evidence.fact(snapshot, "cached_tokens") is not None
+    known = known or evidence.fact(snapshot, "cached_tokens", "cached_turns") is not None
+    known = known or (isinstance(snapshot.metrics, Metrics) and snapshot.metrics.evicted_tokens is not None)
     return known or any(load.hit_rate is not None for load in evidence.loads(snapshot))
 
 
@@ -37,6 +39,20 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         seen = f"Of the same conversation {told.numbers['first']:,.0f} tokens were found, and later {told.numbers['last']:,.0f}."
         return _finding(snapshot, seen, told.text, 0.75)
     metrics, pool = snapshot.metrics, snapshot.pool
+    thrown = metrics.evicted_tokens or 0 if isinstance(metrics, Metrics) else 0
+    rate = metrics.hit_rate if isinstance(metrics, Metrics) else None
+    if thrown >= thresholds["evicted"] and rate is not None and rate < thresholds["rate"]:
+        seen = f"{thrown:,.0f} tokens were thrown out, and {rate:.0%} of the prompts' tokens found."
+        return _finding(snapshot, seen, seen, 0.82)
+    turns = [
+        [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?=,\s|\s|$)", e.words["turns"])]
+        for log in evidence.logs(snapshot)
+        for e in log.all("cached_turns")
+    ]
+    if any(max(t, default=0) >= thresholds["tokens"] for t in turns) and any(t and not any(t) for t in turns):
+        return _finding(
+            snapshot, "Conversations are found again alone, and not in turn with others.", str(turns[-1]), 0.78
+        )
     if isinstance(metrics, Metrics) and metrics.idle_before_evict and metrics.reuse_gap:
         rate = (metrics.prefix_hits or 0) / metrics.prefix_queries if metrics.prefix_queries else 0.0
         if metrics.idle_before_evict < metrics.reuse_gap and rate < thresholds["rate"]:

@@ -32,6 +32,12 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     view = oom.of(snapshot)
     if view is None:
         told = oom.bare(snapshot)
+        loaded = evidence.fact(snapshot, "model_loaded")
+        if told is not None and loaded is not None and told[1] is None and not told[0].ready:
+            fix = (
+                "--gpu-memory-utilization 0.85   # LMDeploy: --cache-max-entry-count 0.2: a smaller share for the cache"
+            )
+            return _finding("The weights are in, and the rest that was asked for did not fit.", told[0].text, 0.62, fix)
         if told is None or (told[1] not in ("run", "kv", "sampler") and evidence.utilization(snapshot) is None):
             return None
         good = max(0.1, (evidence.utilization(snapshot) or 0.92) - 0.05)

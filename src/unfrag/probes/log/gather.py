@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _OOM_TRIGGERS = ("ried to allocate", "OutOfMemoryError", "out of memory")
 _SERVING = (b'HTTP/1.1" 200',)
 _OF_USERS = ("Received request", "prompt: '", '"messages":', "Generated response")  # what people ask is no evidence
-_WITH_FRAMES = ("disk_full", "bare_oom", "moe_workspace")
+_WITH_FRAMES = ("disk_full", "bare_oom", "moe_workspace", "cuda_invalid_argument")
 _KEEP_FIRST, _KEEP_LAST, _OOMS, _LOADS = 2, 16, 24, 240
 _HITS_FIRST, _HITS_LAST = 16, 8  # of one trigger in one chunk: beyond that, lines are counted and not read
 _LINE = 4000
 _SAMPLE = 1 << 20
 _AHEAD_LINES, _AHEAD_CHARS = 14, 2500
 _BACK_BYTES, _BACK_FRAMES = 49_152, 80
-_FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]+)", line \d+, in (\S+)')
+_FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]+/[^"/]+|[^"/]+)", line \d+, in (\S+)')
 _SHORT_FRAME = re.compile(r"^\s*(?:\.\.\.|…)\s*(?:in )?(\S.{2,100})|^\s*in ([\w.]+ \([\w./]+\.py.{0,10}\))")
 _NEW_MESSAGE = re.compile(r"^\s*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|Traceback|\[\d{4}-\d\d-\d\d|\d{4}-\d\d-\d\d)")
 
@@ -272,7 +272,23 @@ def _frames(before: bytes, chunk: bytes, start: int, rank: str) -> tuple[str, ..
             frames.append(f":{short[1] or short[2]}")
         if len(frames) >= _BACK_FRAMES:
             break
-    return tuple(reversed(frames))
+    if frames:
+        return tuple(reversed(frames))
+    return _frames_after(chunk, start, rank)
+
+
+def _frames_after(chunk: bytes, start: int, rank: str) -> tuple[str, ...]:
+    """Some programs print the message first and its traceback behind it."""
+    frames: list[str] = []
+    for line in chunk[start : start + _BACK_BYTES].decode("utf-8", "replace").splitlines()[1:_BACK_FRAMES]:
+        own, text = prefix.split(line[:_LINE])
+        if (rank and own and own != rank) or not text.strip():
+            continue
+        if (found := _FRAME.search(text)) is not None:
+            frames.append(f"{found[1]}:{found[2]}")
+        elif text.startswith(("INFO", "WARNING")) or (frames and "Traceback" in text):
+            break
+    return tuple(frames)
 
 
 def _known(said: Oom) -> int:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M("kv_pinned", ("are pinned", "eviction candidates"), r"(?:all objects are pinned|No eviction candidates found)"),
+    M("sparse_pages", ("vs. aligned",), r"block size <piece:int> vs\. aligned <wanted:int>"),
+    M("model_loaded", ("loading weights done",), r"loading weights done,? <weights:size>"),
+    M("cached_turns", ("cached tokens per turn",), r"cached tokens per turn (?P<turns>[0-9][0-9, ]*)"),
     M(
         "cached_tokens",
         ("cached-token", "cached tokens"),

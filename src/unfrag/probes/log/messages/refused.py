@@ -5,6 +5,17 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M(
+        "quantization_mismatch",
+        ("KeyError",),
+        r"KeyError: '[^']*(?:qweight|qzeros|scales|weight_scale|g_idx|weight_packed)[^']*'",
+    ),
+    M("workspace_locked", ("workspace buffer size",), r"Increase the workspace buffer size"),
+    M(
+        "over_budget",
+        ("exceeds limit of",),
+        r"prompt \(<tokens:int> tokens\) is too long and exceeds limit of <limit:int>",
+    ),
     # The command line
     M(
         "unknown_argument",

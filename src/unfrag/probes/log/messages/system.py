@@ -5,6 +5,17 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M(
+        "nobody_runs",
+        ("nvidia_uvm", "stopped an hour", "old server"),
+        r"(?:uvm_spin_loop|uvm_tracker_wait|\[nvidia_uvm\]|old server, stopped)",
+    ),
+    M(
+        "slice_limit",
+        ("CUDA_DEVICE_MEMORY_LIMIT", "gpumem"),
+        r"(?:CUDA_DEVICE_MEMORY_LIMIT(?:_[0-9])?[=:] ?|gpumem: ?)<limit:int>m?\b",
+    ),
+    M("cuda_invalid_argument", ("invalid argument",), r"CUDA error: invalid argument"),
     M("other_error", ("Error", "Exception"), r"^\s*(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception))\b[:(]"),
     M("no_memory_fault", ("no OOM", "No OOM", "not OOM", "没有 OOM"), r"\b(?:no|not) OOM\b|没有 OOM"),
     # Host memory
