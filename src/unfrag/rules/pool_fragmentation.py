@@ -26,7 +26,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if pool.free_blocks == 0:
         return None
     ratio = 1 - pool.largest_free_block / pool.free_blocks
-    likely = pool.largest_free_block < thresholds["largest_free_block_likely"]
+    likely = pool.largest_free_block < thresholds["largest_free_block_likely"] <= pool.free_blocks
     confirmed = (
         pool.largest_free_block < thresholds["largest_free_block_symptom"]
         and pool.free_blocks > thresholds["free_blocks"]

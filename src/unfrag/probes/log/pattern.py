@@ -48,7 +48,7 @@ class Compiled(msgspec.Struct, frozen=True):
         for name, said in found.groupdict().items():
             if said is None:
                 continue
-            kind = self.holes.get(name) or ("num" if said[0].isdigit() else "word")
+            kind = self.holes.get(name) or ("num" if number(said) is not None else "word")
             if kind in ("word", "text"):
                 words[name] = said
             elif (value := number(said, kind)) is not None:
