@@ -85,11 +85,13 @@ def test_usage_agrees_with_vllms_own_metric_under_load(server):
     with ThreadPoolExecutor(4) as clients:
         live = [clients.submit(complete, server, prompt(20 + i, 200 + 40 * i), 1200) for i in range(4)]
         while not any(request.done() for request in live):
-            before, metrics, after = http.read_pool(server), http.read_metrics(server), http.read_pool(server)
-            if after.gpu_cache_usage < before.gpu_cache_usage or (agreed and before.gpu_cache_usage < agreed[-1][0]):
+            before, metrics, after = stats(server), http.read_metrics(server), stats(server)
+            if after["gpu_cache_usage"] < before["gpu_cache_usage"] or (
+                agreed and before["gpu_cache_usage"] < agreed[-1][0]
+            ):
                 break  # one has finished; the metric learns of it a step later
             if metrics.running == 4 and metrics.waiting == 0:
-                agreed.append((before.gpu_cache_usage, metrics.kv_cache_usage, after.gpu_cache_usage))
+                agreed.append((before["gpu_cache_usage"], metrics.kv_cache_usage, after["gpu_cache_usage"]))
     assert len(agreed) > 5
     slack = 4.5 / 256
     for before, metric, after in agreed:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from unfrag.events import Log
 from unfrag.facts import Gpus, Launch, Pool
+from unfrag.plan import cards as cards_by_name
 
 if TYPE_CHECKING:
     from unfrag.events import Event, Load
@@ -183,15 +181,8 @@ def card_bytes(snapshot: Snapshot) -> float | None:
     found = _CARD_GB.search(snapshot.cards)
     if found and len(found[1]) < 8:
         return float(found[1]) * GIB
-    name = snapshot.cards.lower()
-    return next((gib * GIB for card, gib in _known_cards() if re.search(rf"(?<![\w]){card}(?!\d)", name)), None)
-
-
-@cache
-def _known_cards() -> tuple[tuple[str, float], ...]:
-    """(name in lower case, GiB), from cards.toml."""
-    text = resources.files("unfrag").joinpath("data", "cards.toml").read_text("utf-8")
-    return tuple((re.escape(card["name"].lower()), card["memory_gib"]) for card in tomllib.loads(text)["card"])
+    card = cards_by_name.find(re.sub(r"^\s*\d+\s*[x×*]\s*", "", snapshot.cards))
+    return card.memory_bytes if card is not None else None
 
 
 def ram_bytes(snapshot: Snapshot) -> float | None:
