@@ -53,7 +53,7 @@ def live(asked: Asked) -> Snapshot:
         gpus=gpus,
         log=said,
         launch=line if isinstance(line, Launch) or not isinstance(said, Log) else launch.of_log(said),
-        cards=Unknown("measured instead"),
+        cards=_NOT_GIVEN,
         notes=_NOT_GIVEN,
         series=_NOT_GIVEN,
         host=machine_facts,

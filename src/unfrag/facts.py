@@ -215,9 +215,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     allocator: tuple[Allocator, ...] | Unknown
 
 
+_PASTED_ONLY = ("cards", "notes", "series")
+
+
 def unknowns(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """(fact, why it is missing), in the order of the fields."""
-    values = [(name, getattr(snapshot, name)) for name in snapshot.__struct_fields__]
+    """(fact, why it is missing), in the order of the fields; not what only pasted evidence can have."""
+    values = [(name, getattr(snapshot, name)) for name in snapshot.__struct_fields__ if name not in _PASTED_ONLY]
     return [(name, value.why) for name, value in values if isinstance(value, Unknown)]
 
 

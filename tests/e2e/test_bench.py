@@ -74,7 +74,7 @@ def test_diagnose_live_adds_up_and_is_healthy_when_idle(rig):
     by_name = {line["what"]: line["bytes"] for line in card["lines"]}
     assert by_name["KV empty"] == 256 * 32 * 4096
     assert by_name["weights"] > 10 * 2**20
-    assert [missing["fact"] for missing in report["unknown"]] == ["gpus"]
+    assert [missing["fact"] for missing in report["unknown"]] == ["gpus", "allocator"]
     text = unfrag("diagnose", "--url", rig.url).stdout
     assert "KV pinned" in text
     assert "healthy" in text
