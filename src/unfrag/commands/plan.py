@@ -10,7 +10,9 @@ from unfrag.commands.numbers import count, share
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.plan.architecture import Architecture
     from unfrag.plan.cards import Card
+    from unfrag.plan.estimate import Estimate
 
 NAME = "plan"
 EXAMPLES = """\
@@ -41,6 +43,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--enforce-eager", action="store_true")
     parser.add_argument("--engine-version", help="of vLLM (default: the newest that is known)")
     parser.add_argument("--allow-kv-quantization", action="store_true", help="FP8 keys and values may be chosen")
+    parser.add_argument("--formula", action="store_true", help="do not ask the installed vLLM")
     parser.add_argument("--model", help="its name for the command line (default: the config's folder)")
     parser.add_argument("--explain", action="store_true", help="each flag with its cost and when to leave it")
     parser.add_argument("--json", action="store_true")
@@ -52,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.reports.plan import printed, render
     from unfrag.spellings import repair_value
 
-    shape = architecture.read(_config(args.config))
+    raw = _config(args.config)
+    shape = architecture.read(raw)
     card = _card(args.gpu, args.gpu_memory)
     version = kv.version_of(args.engine_version)
     free = args.tp is None and args.dcp is None and (args.pp or 1) == 1 and (args.dp or 1) == 1
@@ -74,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         eager=args.enforce_eager,
     )
     ranked = estimate.best(shape, card, args.gpu_count, choice, version, free, args.allow_kv_quantization)
-    plan = ranked[0]
+    plan, backend = _asked(raw, shape, card, args, ranked[0], version)
     plain = next(
         (e for e in ranked if e.choice.tp == plan.choice.tp and e.choice.dcp == 1 and not e.choice.kv_dtype), plan
     )
@@ -82,10 +86,30 @@ def run(args: argparse.Namespace) -> int:
     line = flags.command(args.model or _name(args.config), chosen)
     second = next((e for e in ranked[1:] if e.fits), None)
     if args.json:
-        print_json(printed(plan, chosen, line, second))
+        print_json(printed(plan, chosen, line, second, backend))
     else:
-        render(plan, chosen, line, second, card, args.gpu_count, args.explain, out())
+        render(plan, chosen, line, second, card, args.gpu_count, args.explain, backend, out())
     return 0 if plan.fits is not False else 1
+
+
+def _asked(
+    raw: object, shape: Architecture, card: Card, args: argparse.Namespace, plan: Estimate, version: tuple[int, ...]
+) -> tuple[Estimate, str]:
+    """The plan with vLLM's own count of the weights, where the installed vLLM can and may be asked; who answered."""
+    import msgspec
+
+    from unfrag.facts import Unknown
+    from unfrag.plan import estimate, introspect
+
+    if args.formula or args.engine_version or args.dp:
+        return plan, "formula"
+    flags = {"quantization": args.quantization, "dtype": args.dtype, "enable_expert_parallel": args.ep or None}
+    given = {name: value for name, value in flags.items() if value is not None}
+    found = introspect.ask(raw, plan.choice.tp, plan.choice.pp, given)
+    if isinstance(found, Unknown):
+        return msgspec.structs.replace(plan, notes=(*plan.notes, f"by formula: {found.why}")), "formula"
+    exact = estimate.estimate(shape, card, args.gpu_count, plan.choice, version, found.weights_bytes)
+    return exact, f"weights: vLLM {introspect.installed()}, asked; the rest: formula"
 
 
 def _config(path: Path) -> object:

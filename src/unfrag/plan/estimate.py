@@ -60,8 +60,10 @@ class Estimate(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-def estimate(a: Architecture, card: Card, count: int, choice: Choice, version: tuple[int, ...]) -> Estimate:
-    """Work it out.
+def estimate(
+    a: Architecture, card: Card, count: int, choice: Choice, version: tuple[int, ...], exact_weights: int | None = None
+) -> Estimate:
+    """Work it out. ``exact_weights``: of one rank, where vLLM itself was asked.
 
     Raises:
         UsageError: the split is impossible, in vLLM's own words where it has some.
@@ -71,7 +73,7 @@ def estimate(a: Architecture, card: Card, count: int, choice: Choice, version: t
     length = choice.max_model_len or a.longest
     seqs = choice.max_num_seqs or budgets.default_seqs(card, version)
     step = choice.step_tokens or budgets.default_step(card)
-    held = weights.per_rank(a, choice.tp, choice.pp, choice.quantization, choice.dtype)
+    held = exact_weights or weights.per_rank(a, choice.tp, choice.pp, choice.quantization, choice.dtype)
     cache = kv.cache(a, choice.tp, choice.pp, choice.dcp, choice.kv_dtype, choice.block_tokens, version, card.name)
     budget = budgets.estimate(a, choice.tp, seqs, step, version, choice.eager)
     room = card.memory_bytes * utilization

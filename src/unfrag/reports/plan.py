@@ -21,13 +21,18 @@ SCHEMA_VERSION = 1
 _BAR = 48
 
 
-def printed(plan: Estimate, flags: tuple[Flag, ...], command: str, second: Estimate | None) -> dict[str, Any]:
+def printed(
+    plan: Estimate, flags: tuple[Flag, ...], command: str, second: Estimate | None, backend: str
+) -> dict[str, Any]:
     """What ``plan --json`` prints."""
     return {
         "schema_version": SCHEMA_VERSION,
         "fits": plan.fits,
         "reason": plan.reason,
         "per_rank": plan.per_rank,
+        "kv_bytes_per_token_undivided": None
+        if plan.per_rank.kv_bytes_per_token is None
+        else plan.per_rank.kv_bytes_per_token * plan.choice.dcp,
         "kv_cache_bytes_range": plan.kv_cache_range,
         "kv_tokens": plan.kv_tokens,
         "num_blocks": plan.num_blocks,
@@ -38,7 +43,7 @@ def printed(plan: Estimate, flags: tuple[Flag, ...], command: str, second: Estim
         "command": command,
         "runner_up": None if second is None else {"choice": second.choice, "max_concurrency": second.max_concurrency},
         "notes": plan.notes,
-        "backend": "formula",
+        "backend": backend,
     }
 
 
@@ -50,6 +55,7 @@ def render(
     card: Card,
     count: int,
     explain: bool,
+    backend: str,
     console: Console,
 ) -> None:
     """Print it."""
@@ -77,7 +83,9 @@ def render(
         console.print(f"\nnext best: {how}: {second.max_concurrency:.2f} at once", style="dim")
     for note in plan.notes:
         console.print(f"note: {escape(note)}", style="dim")
-    console.print("not verified on this card: computed from the configuration, no weight was loaded", style="dim")
+    console.print(
+        f"not verified on this card: computed from the configuration ({backend}), no weight was loaded", style="dim"
+    )
 
 
 def _picture(plan: Estimate, card: Card) -> Table:

