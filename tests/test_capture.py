@@ -19,6 +19,12 @@ SECRETS = {
     "address": "https://me:s3cr3tvalue@proxy.example/",
     "prompt": "INFO Received request cmpl-1: prompt: 's3cr3tvalue and more', params: SamplingParams(n=1)",
     "messages": '{"messages": [{"role": "user", "content": "s3cr3tvalue"}]}',
+    "two values": "vllm serve m --api-key s3cr3tone s3cr3ttwo --max-model-len 4096",
+    "cloud": "export AWS_SECRET_ACCESS_KEY=s3cr3tvalue; aws_secret_access_key: s3cr3tvalue",
+    "database": "postgres://me:s3cr3tvalue@db redis://:s3cr3tvalue@host",
+    "cookie": "Cookie: session=s3cr3tvalue",
+    "private key": "-----BEGIN RSA PRIVATE KEY-----\ns3cr3tvalue\n-----END RSA PRIVATE KEY-----",
+    "prompt of two lines": "INFO Received request cmpl-1: prompt: 'first\nsecond s3cr3tvalue\nthird', params: s3cr3t",
     "arguments": "non-default args: {'api_key': ['s3cr3tvalue'], 'max_model_len': 32768}",
 }
 
@@ -26,6 +32,10 @@ SECRETS = {
 @pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS)
 def test_no_secret_is_left(text):
     assert "s3cr3t" not in redact(text)
+
+
+def test_ids_of_a_prompts_tokens_are_taken_out():
+    assert "15, 1, 9" not in redact("prompt_token_ids: [15, 1, 9, 12], lora_request: None")
 
 
 def test_what_a_diagnosis_needs_is_left():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.events import Log
-from unfrag.facts import NOT_GIVEN, Gpus, Isolation, Launch, Metrics, Snapshot, Unknown
+from unfrag.facts import NO_ANSWER, NOT_GIVEN, Gpus, Isolation, Launch, Metrics, Snapshot, Unknown
 from unfrag.probes import allocator, health, host, isolation, launch, log, metrics, nvidia_smi, nvml, series
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _server(url: str) -> tuple[str | Unknown, str | Unknown, int | Unknown, Pool
 
     with http.client(url) as server:
         version = http.read_version(server)
-        if isinstance(version, Unknown) and version.why.startswith(http.NO_ANSWER):
+        if isinstance(version, Unknown) and version.why.startswith(NO_ANSWER):
             return version, version, version, version, version
         model, longest = http.read_model(server)
         return version, model, longest, http.read_pool(server), http.read_metrics(server)

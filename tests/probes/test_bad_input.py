@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.snapshots import a_snapshot
 from unfrag import collect, diagnosis, ledger, rules
-from unfrag.facts import Gpus, Launch, Unknown
+from unfrag.facts import NO_ANSWER, Gpus, Launch, Unknown
 from unfrag.probes import allocator, health, http, launch, metrics, nvidia_smi, series
 from unfrag.probes.log import parse
 
@@ -201,7 +201,7 @@ def test_a_port_that_nobody_answers():
         with http.client(f"http://127.0.0.1:{silent.getsockname()[1]}") as client:
             found = http.read_version(client)
     assert isinstance(found, Unknown)
-    assert found.why.startswith(http.NO_ANSWER)
+    assert found.why.startswith(NO_ANSWER)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
 NAME = "capture"
+_NOTHING = "is the server up? Give --log or --evidence too"
 EXAMPLES = """\
   unfrag capture --log /root/workspace/glm_vllm.log
   unfrag capture --evidence ./incident-42 --out incident-42.unfrag.tar.gz
@@ -32,11 +33,13 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from unfrag import capture, diagnosis, rules
-    from unfrag.errors import UsageError
+    from unfrag.errors import NotEnoughEvidence, UsageError
     from unfrag.reports import err, out, print_json, size
     from unfrag.reports.diagnosis import render
 
     snapshot = diagnose.snapshot_of(args)
+    if not diagnosis.has_evidence(snapshot):
+        raise NotEnoughEvidence(f"nothing to capture at {snapshot.target}: {_NOTHING}")
     text = io.StringIO()
     found = diagnosis.diagnose(snapshot, rules.load_thresholds())
     render(found, Console(file=text, width=120, no_color=True))
@@ -44,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
     files = capture.files_of(snapshot, text.getvalue(), log)
     path = args.out or Path(time.strftime("unfrag-%Y%m%d-%H%M%S") + capture.SUFFIX)
     console = err()
+    if path.exists() and not args.dry_run:
+        raise UsageError(f"{path} exists; choose another --out")
     console.print(f"{path} {'would hold' if args.dry_run else 'holds'}, without prompts, tokens and keys:")
     for name, content in files.items():
         console.print(f"  {name:16} {size(len(content.encode()))}")
     if not args.dry_run:
-        if path.exists():
-            raise UsageError(f"{path} exists; choose another --out")
         capture.pack(files, path)
         console.print(f"read it with: unfrag diagnose --evidence {path}")
     if args.json:

@@ -56,8 +56,10 @@ def run(args: argparse.Namespace) -> int:
         hint = "add health.json or log.txt" if args.evidence else "is the server up? Give --log or --evidence too"
         raise NotEnoughEvidence(f"nothing to judge by at {snapshot.target}; {hint}")
     if found.verdict == "unknown":
+        if not args.evidence and not found.findings:
+            raise NotEnoughEvidence(f"{args.url} cannot be asked: {_why(snapshot)}; is it up, and is that its port?")
         raise NotEnoughEvidence(
-            f"{snapshot.target}: an allocation failed and what is known does not say why; add health.json"
+            f"{snapshot.target}: what is known does not say whether it is healthy; add health.json or the whole log.txt"
         )
     return _exit_code(found, args.fail_on)
 
@@ -69,6 +71,11 @@ def snapshot_of(args: argparse.Namespace) -> Snapshot:
     from unfrag.launchers.supervisor import SupervisorProgram
 
     if args.evidence:
+        beside = [name for name in ("log", "config", "allocator_snapshot") if getattr(args, name)]
+        if beside:
+            raise UsageError(
+                f"--{beside[0].replace('_', '-')} goes with a live server; put the file into --evidence's folder"
+            )
         if args.evidence.is_dir():
             return collect.evidence(args.evidence)
         if not args.evidence.is_file():
@@ -82,6 +89,12 @@ def snapshot_of(args: argparse.Namespace) -> Snapshot:
         SupervisorProgram(args.config, args.program).read()
     asked = collect.Asked(args.url, args.log, args.config, args.program, args.allocator_snapshot, args.cards)
     return collect.live(asked)
+
+
+def _why(snapshot: Snapshot) -> str:
+    from unfrag.facts import Unknown
+
+    return next((fact.why for fact in (snapshot.pool, snapshot.metrics) if isinstance(fact, Unknown)), "no answer")
 
 
 def _exit_code(found: Diagnosis, fail_on: str) -> int:

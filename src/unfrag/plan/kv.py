@@ -70,7 +70,7 @@ class Cache(msgspec.Struct, frozen=True):
 
     def tokens(self, blocks: int, length: int, concurrency: float, version: tuple[int, ...]) -> int:
         """What vLLM of that version prints as the size of its cache."""
-        if version >= _DECIDED_BY_CONCURRENCY and len(self.groups) > 1:
+        if version >= _DECIDED_BY_CONCURRENCY:
             return int(concurrency * length)
         return blocks // len(self.groups) * self.block_tokens * self.divided
 

@@ -13,14 +13,13 @@ import httpx
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.facts import Unknown
+from unfrag.facts import NO_ANSWER, Unknown
 from unfrag.probes import health, metrics
 
 if TYPE_CHECKING:
     from unfrag.facts import Metrics, Pool
 
 TIMEOUT_SECONDS = 2.0
-NO_ANSWER = "no answer"
 _LARGEST_BODY = 32 << 20
 _REDIRECTS = 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def parse(text: str) -> Metrics | Unknown:
             for sample in family.samples:
                 # Pasted text often lacks the TYPE lines, so what belongs together is found by name.
                 base = _SUFFIX.sub("", sample.name)
-                if not sample.name.endswith("_created"):
+                if not sample.name.endswith("_created") and math.isfinite(sample.value):
                     samples.setdefault(base, []).append(sample)
     except Exception as fault:
         return Unknown(f"/metrics is not Prometheus text: {fault}")

@@ -15,7 +15,9 @@ from unfrag.rules import (
     alloc_conf_conflict,
     allocator_fragmentation,
     cudagraph_memory,
+    dialect,
     engine_stalled,
+    evidence,
     foreign_process,
     gpu_imbalance,
     host_oom,
@@ -92,6 +94,15 @@ RULES: tuple[Rule, ...] = (
     not_memory,
 )
 _SURE = 0.7
+# Rules whose evidence is text: without the log of a server that serves, their silence means nothing.
+_READ_TEXT = frozenset(
+    {
+        *("allocator_fragmentation", "weights_do_not_fit", "utilization_too_high", "sampler_warmup_oom"),
+        *("cudagraph_memory", "profiling_underestimate", "moe_workspace", "wrong_entrypoint_or_version"),
+        *("unsupported_hardware_kernel", "quantization_mismatch", "hybrid_waste", "nccl_hang", "not_memory"),
+        *("alloc_conf_conflict", "isolation_breach", "kv_transfer_leak"),
+    }
+)
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -120,19 +131,34 @@ def judge_all(snapshot: Snapshot, thresholds: dict[str, Thresholds]) -> tuple[li
     for rule in RULES:
         if rule.can_judge(snapshot):
             finding = rule.judge(snapshot, thresholds[rule.CAUSE])
-            if finding is None:
+            if finding is not None:
+                findings.append(dialect.translate(finding, snapshot))
+            elif _looked(rule, snapshot):
                 healthy.append(rule.HEALTHY)
-            else:
-                findings.append(finding)
     findings.sort(key=_rank, reverse=True)
     return _without_echoes(findings), healthy
 
 
+def _looked(rule: Rule, snapshot: Snapshot) -> bool:
+    """Was there enough to call it healthy? A rule that reads text needs the log of a server that came to serve."""
+    looked = getattr(rule, "looked", None)
+    if looked is not None:
+        return bool(looked(snapshot))
+    return evidence.serves(snapshot) if rule.CAUSE in _READ_TEXT else True
+
+
 def _without_echoes(findings: list[Finding]) -> list[Finding]:
-    """A fault that has nothing to do with memory is mostly the echo of one that has, when there is one."""
-    if findings and findings[0].confidence >= _SURE and findings[0].cause != not_memory.CAUSE:
-        return [finding for finding in findings if finding.cause != not_memory.CAUSE]
-    return findings
+    """Drop what only follows from the best finding, and whose advice would not help.
+
+    Without memory to do with it is mostly the echo of a fault that has; and while others hold the card, no share or
+    peak of our own is right.
+    """
+    if not findings or findings[0].confidence < _SURE:
+        return findings
+    echoes = {not_memory.CAUSE} - {findings[0].cause}
+    if findings[0].cause == foreign_process.CAUSE:
+        echoes |= {utilization_too_high.CAUSE, profiling_underestimate.CAUSE}
+    return [finding for finding in findings if finding.cause not in echoes]
 
 
 def _rank(finding: Finding) -> float:

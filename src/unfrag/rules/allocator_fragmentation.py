@@ -23,7 +23,7 @@ def can_judge(snapshot: Snapshot) -> bool:
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     view = oom.of(snapshot)
     if view is not None:
-        return _from_oom(view, thresholds)
+        return _from_oom(snapshot, view, thresholds)
     return (
         _from_snapshot(snapshot, thresholds)
         or _from_ranks(snapshot, thresholds)
@@ -31,7 +31,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     )
 
 
-def _from_oom(view: oom.View, thresholds: dict[str, Any]) -> Finding | None:
+def _from_oom(snapshot: Snapshot, view: oom.View, thresholds: dict[str, Any]) -> Finding | None:
     """Unused bytes in PyTorch must be a good part of what was asked for, large, and enough together with what is free."""
     unused = view.unallocated or 0
     enough = unused + (view.free or 0) >= view.asked
@@ -46,7 +46,7 @@ def _from_oom(view: oom.View, thresholds: dict[str, Any]) -> Finding | None:
     if view.stage == "graphs":
         confidence -= 0.15
     said = f"{size(view.asked)} could not be had while PyTorch held {size(unused)} unused, in smaller pieces."
-    return _finding(said, view.oom.text, round(confidence, 2))
+    return _finding(snapshot, said, view.oom.text, round(confidence, 2))
 
 
 def _from_snapshot(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
@@ -59,7 +59,10 @@ def _from_snapshot(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | 
                 "a request above that asks the driver for more."
             )
             return _finding(
-                said, f"device {device.device}: {device.segments} segments, {size(device.reserved_bytes)} reserved", 0.7
+                snapshot,
+                said,
+                f"device {device.device}: {device.segments} segments, {size(device.reserved_bytes)} reserved",
+                0.7,
             )
     return None
 
@@ -76,7 +79,7 @@ def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | Non
             said = f"Rank {rank.rank}: PyTorch keeps {size(split)} in pieces between live tensors" + (
                 f", the largest of {size(largest)}." if largest is not None else "."
             )
-            return _finding(said, f"inactive_split_bytes {split}, reserved_bytes {rank.reserved_bytes}", 0.75)
+            return _finding(snapshot, said, f"inactive_split_bytes {split}, reserved_bytes {rank.reserved_bytes}", 0.75)
     return None
 
 
@@ -89,10 +92,10 @@ def _free_but_failed(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding 
         f"An allocation failed with {size(free)} free. Guides call this confirmed fragmentation; the line does not "
         "say how much was asked for, so it may as well have been too much."
     )
-    return _finding(said, event.text, 0.4)
+    return _finding(snapshot, said, event.text, 0.4)
 
 
-def _finding(said: str, line: str, confidence: float) -> Finding:
+def _finding(snapshot: Snapshot, said: str, line: str, confidence: float) -> Finding:
     return Finding(
         id=ID,
         cause=CAUSE,
@@ -100,10 +103,20 @@ def _finding(said: str, line: str, confidence: float) -> Finding:
         confidence=confidence,
         summary=said,
         evidence=(line,),
-        fixes=(
-            "PYTORCH_ALLOC_CONF=expandable_segments:True   # in its environment; not with a KV connector or sleep mode",
-            "unfrag flush --only allocator   # gives unused allocator memory back at once",
-        ),
+        fixes=_fixes(snapshot),
         meaning="Memory is there, in holes between tensors that live; a smaller or a mapped allocation would have fitted.",
         harmless="When what is unused is small against what was asked for: PyTorch prints its hint all the same.",
     )
+
+
+def _fixes(snapshot: Snapshot) -> tuple[str, ...]:
+    setting = evidence.env(snapshot, "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF") or ""
+    flush = "unfrag flush --only allocator   # gives whole unused segments back; what lies between live tensors stays"
+    if "expandable_segments:true" in setting.lower().replace(" ", ""):
+        return tuple(
+            filter(
+                None, (evidence.smaller_step(snapshot), flush, "restart at a quiet hour: a fresh start has no holes")
+            )
+        )
+    mapped = "PYTORCH_ALLOC_CONF=expandable_segments:True   # in its environment; not with a KV connector or sleep mode"
+    return mapped, flush

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Pool, Unknown
+from unfrag.facts import NO_ANSWER, Finding, Pool, Unknown
 from unfrag.rules import evidence, oom
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ HEALTHY = "The engine is not known to stand still."
 
 def can_judge(snapshot: Snapshot) -> bool:
     known_age = isinstance(snapshot.pool, Pool) and snapshot.pool.age_seconds is not None
-    return known_age or evidence.has_text(snapshot) or _dead(snapshot)
+    return known_age or evidence.has_text(snapshot) or _dead(snapshot) or _silent(snapshot)
 
 
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
@@ -25,6 +25,8 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if isinstance(pool, Pool) and (pool.age_seconds or 0) >= thresholds["age_seconds"]:
         summary = f"The engine has not finished a step for {pool.age_seconds:.0f} s, while /health still answers 200."
         return _finding(summary, f"age_seconds {pool.age_seconds:.1f}, steps {pool.steps}", 0.92)
+    if _silent(snapshot) and oom.of(snapshot) is None:
+        return _finding("The server's port accepts connections and nothing answers on it.", NO_ANSWER, 0.75)
     if _dead(snapshot) and oom.of(snapshot) is None:
         return _finding(
             "The engine is dead while its API server still listens.",
@@ -60,6 +62,12 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     return None
 
 
+def _silent(snapshot: Snapshot) -> bool:
+    """Every question to a live server ran out of time."""
+    facts = (snapshot.pool, snapshot.metrics)
+    return all(isinstance(fact, Unknown) and fact.why.startswith(NO_ANSWER) for fact in facts)
+
+
 def _dead(snapshot: Snapshot) -> bool:
     return isinstance(snapshot.pool, Unknown) and "the engine is dead" in snapshot.pool.why
 
@@ -88,3 +96,8 @@ def _finding(summary: str, evidence_line: str, confidence: float) -> Finding:
         meaning="Requests wait without an error; a load balancer that asks /health for a status keeps sending more.",
         harmless="During one long step (a first compilation, a very long prefill): the age falls again.",
     )
+
+
+def looked(snapshot: Snapshot) -> bool:
+    """An age from ``/health``, or load lines, show that it moves."""
+    return (isinstance(snapshot.pool, Pool) and snapshot.pool.age_seconds is not None) or bool(evidence.loads(snapshot))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unfrag.facts import Snapshot
 
 GIB = 2**30
+_CRASH_LOOP = 2
 _MLA = re.compile(
     r"deepseek[-_ ]?(?:v[2-9]|r1|r2|coder-?v2|prover-?v2|vl2|math-?v2)|\bdsv[234]|\bds[-_]?r1|kimi[-_ ]?(?:k2|linear|k3)|"
     r"glm[-_ ]?4\.7[-_ ]?flash|glm[-_ ]?5|longcat|minicpm3|moonlight|mistral[-_ ]large[-_ ]3|ling[-_ ]?2\.5|ring[-_ ]?2\.5",
@@ -43,10 +44,28 @@ def has_text(snapshot: Snapshot) -> bool:
     return any(log.size for log in logs(snapshot))
 
 
+def serves(snapshot: Snapshot) -> bool:
+    """Does the log show a server that came to serve at its last start?"""
+    return isinstance(snapshot.log, Log) and snapshot.log.ready
+
+
+def has_ended(snapshot: Snapshot) -> bool:
+    """Does anything say that the server ended?"""
+    return fact(snapshot, "engine_dead", "worker_died", "oom_killed", "exit_137", "sigkill") is not None
+
+
+def deaths(log: Log) -> int:
+    """Lives that ended with a failed allocation while they served."""
+    return len({oom.life for oom in log.ooms if oom.ready})
+
+
 def still_counts(log: Log, life: int, ready: bool) -> bool:
-    """A failed start counts until a later one served; a crash while serving until the start after the next served."""
+    """A failed start counts until a later one served; a crash while serving until the start after the next served.
+
+    Where several lives ended so, the next one will: then all of them count.
+    """
     later_served = log.ready and life < log.lives
-    return not later_served or (ready and life == log.lives - 1)
+    return not later_served or (ready and (life == log.lives - 1 or deaths(log) >= _CRASH_LOOP))
 
 
 def said(snapshot: Snapshot, *kinds: str) -> Event | None:
@@ -97,6 +116,24 @@ def number(snapshot: Snapshot, name: str) -> float | None:
         return None
     scale = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "K": 2**10, "M": 2**20, "G": 2**30}[found[2]]
     return float(found[1]) * scale
+
+
+def smaller_step(snapshot: Snapshot) -> str | None:
+    """``--max-num-batched-tokens`` at half of what it is; None when that is small already, or not known to be large."""
+    now = number(snapshot, "--max-num-batched-tokens") or number(snapshot, "--chunked-prefill-size")
+    said = fact(snapshot, "step_tokens")
+    if now is None and said is not None:
+        now = said.numbers.get("tokens")
+    if now is None:
+        return "--max-num-batched-tokens 2048   # if it is larger now (8,192 by default on large cards): a smaller peak"
+    if now <= 1024:
+        return None
+    return f"--max-num-batched-tokens {int(now) // 2}   # half of now: halves the peak of a prefill step, slows long prompts"
+
+
+def kv_is_fp8(snapshot: Snapshot) -> bool:
+    """Are keys and values quantised already?"""
+    return (flag(snapshot, "--kv-cache-dtype") or "").startswith("fp8")
 
 
 def command(snapshot: Snapshot) -> str:

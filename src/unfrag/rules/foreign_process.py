@@ -162,3 +162,8 @@ def _finding(snapshot: Snapshot, said: str, line: str, confidence: float) -> Fin
         meaning="vLLM plans with a share of the whole card, as if it were alone on it.",
         harmless="When the other process is meant to be there: then give vLLM the rest by --gpu-memory-utilization.",
     )
+
+
+def looked(snapshot: Snapshot) -> bool:
+    """Somebody listed the processes on the cards."""
+    return isinstance(snapshot.gpus, Gpus) and bool(snapshot.gpus.processes)

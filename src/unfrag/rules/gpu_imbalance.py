@@ -97,28 +97,38 @@ def _strays(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
 
 
 def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    """Cards of one server: those in use. An idle one counts where a rank is missing on it."""
     used = _used_by_card(snapshot)
     wanted = evidence.ranks(snapshot)
     listed_only = isinstance(snapshot.gpus, Gpus) and not snapshot.gpus.gpus
+    seen = "; ".join(f"{card}: {size(held)}" for card, held in used.items())
     if used and listed_only and len(used) < wanted:
         low, seen = 0, f"{len(used)} of {wanted} cards are in use"
-    elif len(used) < 2:
+    elif len(used) < 2 or _single(snapshot):
         return None
     else:
-        busy = sorted(used.values(), reverse=True)[:wanted] if 1 < wanted < len(used) else list(used.values())
-        low, seen = min(busy), "; ".join(f"{card}: {size(held)}" for card, held in used.items())
-        if wanted == 1 and isinstance(snapshot.gpus, Gpus) and len(used) > 1 and low < thresholds["idle_bytes"]:
-            sizes = sorted(used.values())
-            if sizes[-2] < thresholds["idle_bytes"] and evidence.has_flag(snapshot, "--model", "--port"):
-                return None  # one card was asked for and one is in use
+        busy = [held for held in used.values() if held >= thresholds["idle_bytes"]]
+        missing = len(busy) < len(used) and (len(busy) < wanted or (wanted == 1 and not _power_of_two(len(busy))))
+        if len(busy) < 2 and not missing:
+            return None
+        low = 0 if missing else min(sorted(busy, reverse=True)[: wanted if 1 < wanted <= len(busy) else None])
     high = max(used.values())
     if low >= high * thresholds["ratio"] or high - low < thresholds["bytes"]:
         return None
-    return _finding(
-        "The cards are filled unevenly. The fullest one decides how much KV cache all of them get.",
-        seen,
-        0.82 if wanted > 1 else 0.7,
-    )
+    said = "The cards are filled unevenly. The fullest one decides how much KV cache all of them get."
+    return _finding(said, seen, 0.82 if wanted > 1 else 0.7)
+
+
+def _single(snapshot: Snapshot) -> bool:
+    """Is the server known to be one of one card?"""
+    visible = evidence.env(snapshot, "CUDA_VISIBLE_DEVICES")
+    said = evidence.number(snapshot, "--tensor-parallel-size") == 1 or (visible is not None and "," not in visible)
+    return evidence.ranks(snapshot) == 1 and said
+
+
+def _power_of_two(number: int) -> bool:
+    """One, two, four … busy cards are as many as a server has, or several servers of one each."""
+    return number > 0 and number & (number - 1) == 0
 
 
 def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ID = "UF019"
 CAUSE = "host_oom"
 HEALTHY = "Nothing was killed or refused for want of host memory."
+_OURS = re.compile(
+    r"python|vllm|ray|sglang|lmdeploy|turbomind|EngineC|Worker|pt_main|uvicorn|mooncake|lmcache", re.IGNORECASE
+)
 _PER_RANK = re.compile(
     r"(?:max_local_cpu_size|swap[-_]space|cpu[-_]offload[-_]gb|LMCACHE_MAX_LOCAL_CPU_SIZE)\D{0,6}(\d+(?:\.\d+)?)",
     re.IGNORECASE,
@@ -35,8 +38,13 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         (("cpu_alloc", "offload_host"), 0.88, "An allocation of host memory failed."),
     ):
         event = evidence.said(snapshot, *kinds)
-        if event is not None:
-            return _finding(snapshot, seen, event.text, confidence)
+        if event is None:
+            continue
+        victim = event.words.get("name", "")
+        if victim and not _OURS.search(victim) and not evidence.has_ended(snapshot):
+            said = f"The kernel killed {victim}, which is not the server: the host is short of memory."
+            return _finding(snapshot, said, event.text, 0.6, "warning")
+        return _finding(snapshot, seen, event.text, confidence)
     planned = _planned(snapshot)
     ram = evidence.ram_bytes(snapshot)
     if planned and ram and planned > ram * thresholds["planned"]:
@@ -91,3 +99,8 @@ def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float, severi
         meaning="This is the host's memory and not the card's; flags for the card do not help.",
         harmless="Never, once a process was killed.",
     )
+
+
+def looked(snapshot: Snapshot) -> bool:
+    """The host was asked, or a server's log shows that it serves."""
+    return isinstance(snapshot.host, Host) or evidence.serves(snapshot)

@@ -41,7 +41,6 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
 
 
 def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float) -> Finding:
-    chunk = int(evidence.number(snapshot, "--max-num-batched-tokens") or 8192)
     given = evidence.utilization(snapshot) or 0.92
     return Finding(
         id=ID,
@@ -50,10 +49,15 @@ def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float) -> Fin
         confidence=confidence,
         summary=seen,
         evidence=(line,),
-        fixes=(
-            f"--max-num-batched-tokens {max(256, chunk // 2)}   # the workspace is tokens x experts per token x width",
-            "VLLM_FUSED_MOE_CHUNK_SIZE=8192   # in its environment, where the version has it: work in smaller pieces",
-            f"--gpu-memory-utilization {max(0.1, given - 0.04):.2f}   # or leave it more room",
+        fixes=tuple(
+            filter(
+                None,
+                (
+                    evidence.smaller_step(snapshot),
+                    "VLLM_FUSED_MOE_CHUNK_SIZE=8192   # in its environment, where the version has it: smaller pieces",
+                    f"--gpu-memory-utilization {max(0.1, given - 0.04):.2f}   # or leave it more room",
+                ),
+            )
         ),
         meaning="Every token of a step is copied once per chosen expert; uneven routing makes one rank's share larger.",
         harmless="Never: the step fails.",

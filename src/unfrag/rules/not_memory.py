@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding
+from unfrag.facts import Finding, Metrics
 from unfrag.rules import evidence, oom
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ _KINDS = (
 
 
 def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
+    return evidence.has_text(snapshot) or isinstance(snapshot.metrics, Metrics)
 
 
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
@@ -106,7 +106,34 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
             meaning="Changing memory flags will not help.",
             harmless="When it is said once and the server goes on.",
         )
-    return _some_error(snapshot)
+    return _seats(snapshot, thresholds) or _some_error(snapshot)
+
+
+def _seats(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+    """Requests wait although the pool has room: the number of seats is what holds them back."""
+    loads = [x for x in evidence.loads(snapshot)[-60:] if x.running and x.usage is not None]
+    held = [x for x in loads if (x.waiting or 0) >= thresholds["waiting"] and (x.usage or 0) < thresholds["usage"]]
+    metrics = snapshot.metrics
+    if isinstance(metrics, Metrics) and metrics.running and metrics.kv_cache_usage is not None:
+        running, waiting, usage = metrics.running, metrics.waiting or 0, metrics.kv_cache_usage
+        if waiting < thresholds["waiting"] or usage >= thresholds["usage"]:
+            return None
+    elif len(held) >= max(3, len(loads) * thresholds["samples"]):
+        running, waiting, usage = held[-1].running or 0, held[-1].waiting or 0, held[-1].usage or 0
+    else:
+        return None
+    seats = int(running / max(usage, 0.05) * 0.9)
+    return Finding(
+        id=ID,
+        cause=CAUSE,
+        severity="warning",
+        confidence=0.6,
+        summary=f"{waiting:.0f} requests wait while {running:.0f} run in a pool that is {usage:.0%} full: seats are short, not memory.",
+        evidence=(f"running {running:.0f}, waiting {waiting:.0f}, usage {usage:.1%}",),
+        fixes=(f"--max-num-seqs {seats}   # what the pool holds at the size requests have now, a tenth left free",),
+        meaning="The limit on running requests keeps them out; first tokens are late although there is room.",
+        harmless="When the limit is there to keep decoding fast.",
+    )
 
 
 def _some_error(snapshot: Snapshot) -> Finding | None:

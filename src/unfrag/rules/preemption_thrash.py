@@ -88,3 +88,8 @@ def _fixes(snapshot: Snapshot) -> tuple[str, ...]:
             else "--max-num-seqs N   # as many as the pool holds: its tokens over those of one request"
         )
     return first, "--kv-cache-dtype fp8   # or twice the tokens in the same memory; measure quality"
+
+
+def looked(snapshot: Snapshot) -> bool:
+    """Metrics, or load lines, say how full the pool is."""
+    return isinstance(snapshot.metrics, Metrics) or bool(evidence.loads(snapshot))

@@ -63,11 +63,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
 
 def _finding(seen: str, line: str, confidence: float, component: str | None, snapshot: Snapshot) -> Finding:
     given = evidence.utilization(snapshot) or 0.92
-    chunk = int(
-        evidence.number(snapshot, "--max-num-batched-tokens")
-        or evidence.number(snapshot, "--chunked-prefill-size")
-        or 8192
-    )
+    cure = _CURES.get(component or "") or evidence.smaller_step(snapshot)
     return Finding(
         id=ID,
         cause=CAUSE,
@@ -75,12 +71,8 @@ def _finding(seen: str, line: str, confidence: float, component: str | None, sna
         confidence=confidence,
         summary=seen,
         evidence=(line,),
-        fixes=(
-            _CURES.get(
-                component or "",
-                f"--max-num-batched-tokens {max(256, chunk // 2)}   # halves the peak of a prefill step",
-            ),
-            f"--gpu-memory-utilization {max(0.1, given - 0.05):.2f}   # room for the peak",
+        fixes=tuple(
+            filter(None, (cure, f"--gpu-memory-utilization {max(0.1, given - 0.05):.2f}   # room for the peak"))
         ),
         meaning="Profiling runs a dummy batch; other inputs (long contexts, images, logprobs) can need more.",
         harmless="Never: the engine dies with all its requests.",

@@ -61,3 +61,8 @@ def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float) -> Fin
         meaning="Ranks and NCCL talk through files in /dev/shm; docker gives a container 64 MiB of it unless told.",
         harmless="Never, once it is said.",
     )
+
+
+def looked(snapshot: Snapshot) -> bool:
+    """The host was asked, or a server's log shows that it serves."""
+    return isinstance(snapshot.host, Host) or evidence.serves(snapshot)

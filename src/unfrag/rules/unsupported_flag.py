@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Severity
+from unfrag.facts import Finding, Launch, Pool, Severity
 from unfrag.rules import evidence
-from unfrag.vllm_flags import check
+from unfrag.vllm_flags import check, listed
 
 if TYPE_CHECKING:
     from unfrag.facts import Snapshot
@@ -34,7 +34,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         return _finding(f"A value was refused: {config.text[:160]}", (config.text,), 0.7, "critical")
     if wrong:
         flag, why = wrong[0]
-        return _finding(f"{flag}: {why}.", tuple(f"{f}: {w}" for f, w in wrong), 0.6, "warning")
+        runs = isinstance(snapshot.pool, Pool) or evidence.serves(snapshot)
+        lines = tuple(f"{f}: {w}" for f, w in wrong)
+        return _finding(f"{flag}: {why}.", lines, 0.6, "warning" if runs else "critical")
     return None
 
 
@@ -53,3 +55,9 @@ def _finding(seen: str, lines: tuple[str, ...], confidence: float, severity: Sev
         meaning="The server ends before it touches a card: memory has nothing to do with it.",
         harmless="Never: the server does not start.",
     )
+
+
+def looked(snapshot: Snapshot) -> bool:
+    """The launch line is known and there is a list to hold it against; or the server took its flags and serves."""
+    checked = isinstance(snapshot.launch, Launch) and listed(snapshot.engine_version) is not None
+    return checked or evidence.serves(snapshot)

@@ -28,7 +28,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         missing = max(0.0, wanted - free)
         good = max(0.05, int((free - 2**28) / total * 100) / 100) if total else 0.9
         seen = f"{size(free)} of {size(total)} were free at the start and {size(wanted)} were wanted: {size(missing)} too little."
-        return _finding(seen, start.text, 0.8, f"--gpu-memory-utilization {good}   # what was free, less 256 MiB")
+        return _finding(
+            snapshot, seen, start.text, 0.8, f"--gpu-memory-utilization {good}   # what was free, less 256 MiB"
+        )
     view = oom.of(snapshot)
     if view is None:
         told = oom.bare(snapshot)
@@ -37,12 +39,14 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
             fix = (
                 "--gpu-memory-utilization 0.85   # LMDeploy: --cache-max-entry-count 0.2: a smaller share for the cache"
             )
-            return _finding("The weights are in, and the rest that was asked for did not fit.", told[0].text, 0.62, fix)
+            return _finding(
+                snapshot, "The weights are in, and the rest that was asked for did not fit.", told[0].text, 0.62, fix
+            )
         if told is None or (told[1] not in ("run", "kv", "sampler") and evidence.utilization(snapshot) is None):
             return None
         good = max(0.1, (evidence.utilization(snapshot) or 0.92) - 0.05)
         fix = f"--gpu-memory-utilization {good:.2f}   # room for what is not planned"
-        return _finding("Memory ran out, and the message does not say by how much.", told[0].text, 0.5, fix)
+        return _finding(snapshot, "Memory ran out, and the message does not say by how much.", told[0].text, 0.5, fix)
     asked_for = evidence.utilization(snapshot)
     if view.free is None and view.stage is None and view.component is None and asked_for is None:
         return None  # a failed allocation without a single other number says nothing
@@ -65,14 +69,15 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         f" with {size(view.free)} of {size(view.total)} free" if view.free is not None and view.total else ""
     )
     return _finding(
+        snapshot,
         seen + ".",
         view.oom.text,
         confidence,
-        f"--gpu-memory-utilization {good}   # leaves what was asked for, and 1% more",
+        f"--gpu-memory-utilization {good}   # leaves room for what was asked for",
     )
 
 
-def _finding(seen: str, line: str, confidence: float, fix: str) -> Finding:
+def _finding(snapshot: Snapshot, seen: str, line: str, confidence: float, fix: str) -> Finding:
     return Finding(
         id=ID,
         cause=CAUSE,
@@ -80,7 +85,7 @@ def _finding(seen: str, line: str, confidence: float, fix: str) -> Finding:
         confidence=confidence,
         summary=seen,
         evidence=(line,),
-        fixes=(fix, "--max-num-batched-tokens 2048   # a smaller peak, at some cost in prefill speed"),
+        fixes=tuple(filter(None, (fix, evidence.smaller_step(snapshot)))),
         meaning="The share is taken for weights, KV cache and the measured peak; contexts, NCCL and rare peaks come on top.",
         harmless="Never at run time: the engine dies with all its requests.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M("ready", ("text_generation_router",), r"text_generation_router\S*: .{0,80}Connected"),
     M("kv_pinned", ("are pinned", "eviction candidates"), r"(?:all objects are pinned|No eviction candidates found)"),
     M("sparse_pages", ("vs. aligned",), r"block size <piece:int> vs\. aligned <wanted:int>"),
     M("model_loaded", ("loading weights done",), r"loading weights done,? <weights:size>"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from unfrag.probes.log.pattern import Message as M
 
 MESSAGES = (
+    M("step_tokens", ("max_num_batched_tokens=",), r"max_num_batched_tokens=<tokens:int>"),
     M("hybrid_disabled", ("liding_window", "liding window"), r"sliding[_ ]window.{0,60}ignored"),
     M("descriptors", ("escriptors",), r"descriptors (?P<count>[0-9]{2,3},[0-9]{3}|[0-9]{5,8})\b"),
     M(
