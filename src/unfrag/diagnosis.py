@@ -46,7 +46,7 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
     answers = not isinstance(snapshot.pool, Unknown) or not isinstance(snapshot.metrics, Unknown)
     if not answers and snapshot.target.startswith(("http://", "https://")):
         healthy = []  # of a server that cannot be asked nothing good is known
-    looked = failure is None and (findings or healthy)
+    looked = failure is None and (findings or (healthy and _substance(snapshot)))
     return Diagnosis(
         schema_version=SCHEMA_VERSION,
         target=snapshot.target,
@@ -56,6 +56,13 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
         healthy=tuple(healthy),
         unknown=tuple(missing),
     )
+
+
+def _substance(snapshot: Snapshot) -> bool:
+    """Is there anything to call a server healthy by: its numbers, its log once it served, or the cards?"""
+    cards = not isinstance(snapshot.gpus, Unknown) and bool(snapshot.gpus.gpus or snapshot.gpus.processes)
+    numbers = not isinstance(snapshot.pool, Unknown) or not isinstance(snapshot.metrics, Unknown)
+    return cards or numbers or evidence.serves(snapshot) or bool(snapshot.series)
 
 
 def _presentable(finding: Finding) -> Finding:

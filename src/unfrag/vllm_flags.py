@@ -61,6 +61,11 @@ def _installed() -> str | None:
     return None
 
 
+def names_vllm(launch: Launch | Unknown) -> bool:
+    """Is it a line that starts vLLM's server?"""
+    return isinstance(launch, Launch) and _VLLM_LINE.search(launch.command) is not None
+
+
 def check(launch: Launch | Unknown, engine: str | Unknown, version: str | Unknown) -> list[tuple[str, str]]:
     """(flag, what is wrong with it). Against the version's own list where there is one, else what no version has."""
     if not isinstance(launch, Launch) or not _VLLM_LINE.search(launch.command):

@@ -100,7 +100,7 @@ _READ_TEXT = frozenset(
         *("allocator_fragmentation", "weights_do_not_fit", "utilization_too_high", "sampler_warmup_oom"),
         *("cudagraph_memory", "profiling_underestimate", "moe_workspace", "wrong_entrypoint_or_version"),
         *("unsupported_hardware_kernel", "quantization_mismatch", "hybrid_waste", "nccl_hang", "not_memory"),
-        *("alloc_conf_conflict", "isolation_breach", "kv_transfer_leak"),
+        *("alloc_conf_conflict", "kv_transfer_leak"),
     }
 )
 SEVERITIES = ("info", "warning", "critical")

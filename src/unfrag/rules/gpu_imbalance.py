@@ -23,6 +23,12 @@ def can_judge(snapshot: Snapshot) -> bool:
     return several or evidence.tensor_parallel(snapshot) > 1
 
 
+def looked(snapshot: Snapshot) -> bool:
+    """Several cards are known, or what each rank printed."""
+    printed = {event.rank for log in evidence.logs(snapshot) for event in log.all("kv_available", "model_loaded")}
+    return (isinstance(snapshot.gpus, Gpus) and len(snapshot.gpus.gpus) > 1) or len(printed) > 1
+
+
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     unbalanced = evidence.said(snapshot, "unbalanced")
     if unbalanced is not None:

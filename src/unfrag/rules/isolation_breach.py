@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ID = "UF028"
 CAUSE = "isolation_breach"
-HEALTHY = "Nothing speaks of other cards than the expected ones."
+HEALTHY = "Exactly the expected cards are visible."
 
 
 def can_judge(snapshot: Snapshot) -> bool:
@@ -106,3 +106,9 @@ def _finding(seen: str, line: str, confidence: float) -> Finding:
         meaning="Two servers that see the same cards plan with the same memory.",
         harmless="When the cards are meant to be shared.",
     )
+
+
+def looked(snapshot: Snapshot) -> bool:
+    """It is known how many cards there should be, and how many there are."""
+    isolation = snapshot.isolation
+    return isinstance(isolation, Isolation) and None not in (isolation.expected, isolation.visible)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import Finding, Launch, Pool, Severity
+from unfrag.facts import Finding, Pool, Severity
 from unfrag.rules import evidence
-from unfrag.vllm_flags import check, listed
+from unfrag.vllm_flags import check, listed, names_vllm
 
 if TYPE_CHECKING:
     from unfrag.facts import Snapshot
@@ -59,5 +59,5 @@ def _finding(seen: str, lines: tuple[str, ...], confidence: float, severity: Sev
 
 def looked(snapshot: Snapshot) -> bool:
     """The launch line is known and there is a list to hold it against; or the server took its flags and serves."""
-    checked = isinstance(snapshot.launch, Launch) and listed(snapshot.engine_version) is not None
+    checked = names_vllm(snapshot.launch) and listed(snapshot.engine_version) is not None
     return checked or evidence.serves(snapshot)

@@ -146,11 +146,12 @@ class Gatherer:
         if best is None:
             return
         previous = self._ooms[-1] if self._ooms else None
-        if previous and (best.asked, best.free, best.allocated, best.gpu) == (
+        if previous and (best.asked, best.free, best.allocated, best.gpu, self._life) == (
             previous.asked,
             previous.free,
             previous.allocated,
             previous.gpu,
+            previous.life,
         ):
             self._counts["oom_repeated"] += 1
             return
