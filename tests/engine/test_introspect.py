@@ -41,8 +41,9 @@ def test_both_back_ends_agree(config, tp):
     assert cache.token_bytes == found.token_bytes
     blocks = cache.blocks(4 << 30)
     assert blocks == found.num_blocks
-    assert cache.tokens(blocks, 4096, 0.0, (99,)) == found.kv_tokens
-    assert blocks / cache.blocks_of_request(4096, 2048, None) == pytest.approx(found.max_concurrency)
+    concurrency = blocks / cache.blocks_of_request(4096, 2048, None)
+    assert concurrency == pytest.approx(found.max_concurrency)
+    assert cache.tokens(blocks, 4096, concurrency, (0, 32)) == found.kv_tokens
 
 
 def test_an_answer_is_kept_and_a_damaged_one_asked_again(tmp_path, monkeypatch):

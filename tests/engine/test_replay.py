@@ -1,0 +1,138 @@
+"""The replay against vLLM's own KVCacheManager, asked the same questions in the same order."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import torch
+from vllm.sampling_params import SamplingParams
+from vllm.utils.hashing import sha256
+from vllm.v1.core.kv_cache_manager import KVCacheManager
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.request import Request
+
+from unfrag.engine.replay import PoolCache, Turn, simulate, split
+from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.plan import replay
+
+UNIT = 16
+
+
+class ManagerCache:
+    """The reference: real requests with real tokens through the whole manager."""
+
+    def __init__(self, blocks):
+        init_none_hash(sha256)
+        spec = FullAttentionSpec(block_size=UNIT, num_kv_heads=1, head_size=1, dtype=torch.float32)
+        config = KVCacheConfig(
+            num_blocks=blocks + 1,
+            kv_cache_tensors=[],
+            kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
+        )
+        self._manager = KVCacheManager(
+            config, max_model_len=1 << 20, scheduler_block_size=UNIT, hash_block_size=UNIT, enable_caching=True
+        )
+        self._hasher = get_request_block_hasher(UNIT, sha256)
+        self._requests = {}
+        self._number = 0
+
+    def admit(self, turn):
+        tokens = [token for unit in turn.ids for token in range(unit * UNIT, unit * UNIT + UNIT)][: turn.prompt]
+        self._number += 1
+        request = Request(
+            request_id=str(self._number),
+            prompt_token_ids=tokens,
+            sampling_params=SamplingParams(max_tokens=1 << 19),
+            pooling_params=None,
+            block_hasher=self._hasher,
+        )
+        hits, found = self._manager.get_computed_blocks(request)
+        if self._manager.allocate_slots(request, turn.prompt - found, found, hits) is None:
+            return None
+        request.num_computed_tokens = turn.prompt
+        self._requests[id(turn)] = request
+        return found
+
+    def grow(self, turn, tokens):
+        request = self._requests[id(turn)]
+        missing = tokens - request.num_computed_tokens
+        if missing <= 0:
+            return True
+        request.append_output_token_ids([0] * missing)
+        if self._manager.allocate_slots(request, missing) is None:
+            return False
+        request.num_computed_tokens = tokens
+        return True
+
+    def release(self, turn):
+        self._manager.free(self._requests.pop(id(turn)))
+
+    def usage(self):
+        return self._manager.usage
+
+
+def turns(seed, number=300):
+    """Conversations that come back with a longer prefix, and single questions."""
+    rng = random.Random(seed)
+    talks, fresh, made = [[0]], 1, []
+    for i in range(number):
+        ids = list(rng.choice(talks))
+        for _ in range(rng.randrange(1, 6)):
+            ids.append(fresh)
+            fresh += 1
+        talks = [*talks[-12:], ids]
+        prompt = len(ids) * UNIT - rng.randrange(UNIT)
+        made.append(Turn(i * 0.05, prompt, rng.randrange(1, 40), ids))
+    return made
+
+
+@pytest.mark.parametrize("blocks", [60, 120, 400])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_hits_equal_those_of_the_whole_manager(blocks, seed):
+    """Outputs are left out of the comparison's cache by both: the trace does not say what they were."""
+    ours = simulate(turns(seed), PoolCache(blocks, UNIT), 8, 2000.0, 0.001, UNIT)
+    theirs = simulate(turns(seed), ManagerCache(blocks), 8, 2000.0, 0.001, UNIT)
+    assert ours["hit_tokens"] > 0
+    for key in ("hit_tokens", "prompt_tokens", "finished", "refused"):
+        assert ours[key] == theirs[key], key
+    assert ours["finished"] + ours["refused"] == 300
+
+
+def test_a_small_pool_throws_out_and_all_is_given_back():
+    cache = PoolCache(40, UNIT)
+    long = [Turn(0.0, 100, 300, list(range(i * 7, i * 7 + 7))) for i in range(8)]
+    found = simulate(long, cache, 8, 1000.0, 0.01, UNIT)
+    assert found["preemptions"] > 0
+    assert found["finished"] == 8
+    assert cache.usage() == 0
+
+
+def test_equal_prefixes_go_to_the_same_server():
+    parts = split(turns(1), 3, by_prefix=True)
+    plain = split(turns(1), 3, by_prefix=False)
+    assert sum(map(len, parts)) == sum(map(len, plain)) == 300
+
+    def hits(split_up):
+        return sum(simulate(part, PoolCache(200, UNIT), 8, 2000.0, 0.001, UNIT)["hit_tokens"] for part in split_up)
+
+    assert hits(parts) > hits(plain)
+
+
+def test_a_trace_from_a_file(tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    lines = [
+        {"timestamp": i * 100, "input_length": 1500, "output_length": 20, "hash_ids": [0, 1, 2]} for i in range(20)
+    ]
+    trace.write_text("\n".join(map(json.dumps, lines)) + "\nno json\n{}\n")
+    found = replay.run(replay.Load(trace, tokens=100_000, seats=16))
+    (instance,) = found.instances
+    assert (instance.requests, instance.finished) == (20, 20)
+    assert instance.hit_tokens == 19 * 2 * 512
+    trace.write_text("nothing\n")
+    with pytest.raises(NotEnoughEvidence, match="no request"):
+        replay.run(replay.Load(trace, tokens=100_000, seats=16))
+    with pytest.raises(UsageError, match="less than one unit"):
+        replay.run(replay.Load(trace, tokens=100, seats=16))
