@@ -49,7 +49,7 @@ class ManagerCache:
             pooling_params=None,
             block_hasher=self._hasher,
         )
-        hits, found = self._manager.get_computed_blocks(request)
+        hits, found, *_ = self._manager.get_computed_blocks(request)
         if self._manager.allocate_slots(request, turn.prompt - found, found, hits) is None:
             return None
         request.num_computed_tokens = turn.prompt
@@ -92,12 +92,14 @@ def turns(seed, number=300):
 @pytest.mark.parametrize("blocks", [60, 120, 400])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_hits_equal_those_of_the_whole_manager(blocks, seed):
-    """Outputs are left out of the comparison's cache by both: the trace does not say what they were."""
+    """An answer is nobody's prefix in either: the trace does not say what it was."""
     ours = simulate(turns(seed), PoolCache(blocks, UNIT), 8, 2000.0, 0.001, UNIT)
     theirs = simulate(turns(seed), ManagerCache(blocks), 8, 2000.0, 0.001, UNIT)
     assert ours["hit_tokens"] > 0
-    for key in ("hit_tokens", "prompt_tokens", "finished", "refused"):
+    for key in ("prompt_tokens", "finished", "refused", "preemptions"):
         assert ours[key] == theirs[key], key
+    # One block may fall the other way: of two with one hash the manager and the pool may keep another.
+    assert abs(ours["hit_tokens"] - theirs["hit_tokens"]) <= UNIT
     assert ours["finished"] + ours["refused"] == 300
 
 

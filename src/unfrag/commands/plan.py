@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from unfrag.plan.architecture import Architecture
     from unfrag.plan.cards import Card
     from unfrag.plan.estimate import Estimate
+    from unfrag.plan.replay import Replay
 
 NAME = "plan"
 EXAMPLES = """\
   unfrag plan --config ./GLM-4.7-Flash/config.json --gpu "RTX 4090 D" --gpu-count 4 --max-model-len 4096
   unfrag plan --config config.json --gpu H100 --gpu-count 8 --tp 8 --kv-cache-dtype fp8 --json
   unfrag plan --config config.json --gpu-memory 48 --gpu-count 2
+  unfrag plan --config config.json --gpu H200 --trace trace.jsonl --instances 4
 """
 
 
@@ -45,6 +47,13 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-kv-quantization", action="store_true", help="FP8 keys and values may be chosen")
     parser.add_argument("--formula", action="store_true", help="do not ask the installed vLLM")
     parser.add_argument("--model", help="its name for the command line (default: the config's folder)")
+    parser.add_argument("--trace", type=Path, help="a request trace (Mooncake's JSONL) to run through the plan's pool")
+    parser.add_argument(
+        "--instances", type=count, default=1, help="servers that share the trace (default: %(default)s)"
+    )
+    parser.add_argument("--route", choices=("prefix", "round-robin"), default="prefix")
+    parser.add_argument("--prefill-rate", type=float, default=20_000.0, help="tokens a second in the replay")
+    parser.add_argument("--tpot-ms", type=float, default=30.0, help="of one token in the replay")
     parser.add_argument("--explain", action="store_true", help="each flag with its cost and when to leave it")
     parser.add_argument("--json", action="store_true")
 
@@ -52,7 +61,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from unfrag.plan import architecture, estimate, flags, kv
     from unfrag.reports import out, print_json
-    from unfrag.reports.plan import printed, render
+    from unfrag.reports.plan import printed, render, render_replay
     from unfrag.spellings import repair_value
 
     raw = _config(args.config)
@@ -85,11 +94,34 @@ def run(args: argparse.Namespace) -> int:
     chosen = flags.flags(plan, shape, card, plain)
     line = flags.command(args.model or _name(args.config), chosen)
     second = next((e for e in ranked[1:] if e.fits), None)
+    replayed = _replay(args, plan, card, version) if args.trace else None
     if args.json:
-        print_json(printed(plan, chosen, line, second, backend))
+        print_json({**printed(plan, chosen, line, second, backend), "replay": replayed})
     else:
         render(plan, chosen, line, second, card, args.gpu_count, args.explain, backend, out())
+        if replayed is not None:
+            render_replay(replayed, out())
     return 0 if plan.fits is not False else 1
+
+
+def _replay(args: argparse.Namespace, plan: Estimate, card: Card, version: tuple[int, ...]) -> Replay:
+    from unfrag.errors import NotEnoughEvidence, UsageError
+    from unfrag.plan import budget, replay
+
+    if plan.kv_tokens is None:
+        raise NotEnoughEvidence("how many tokens the plan's pool holds is not known, so nothing can be replayed")
+    if args.prefill_rate <= 0 or args.tpot_ms < 0:
+        raise UsageError("--prefill-rate and --tpot-ms are a rate and a time; give values above zero")
+    load = replay.Load(
+        trace=args.trace,
+        tokens=plan.kv_tokens,
+        seats=args.max_num_seqs or budget.default_seqs(card, version),
+        instances=args.instances,
+        by_prefix=args.route == "prefix",
+        prefill_rate=args.prefill_rate,
+        tpot=args.tpot_ms / 1000,
+    )
+    return replay.run(load)
 
 
 def _asked(

@@ -22,11 +22,23 @@ from typing import Any, Protocol
 class Turn:
     """One request of the trace. ``block_hashes`` is what vLLM's pool asks a request for."""
 
-    __slots__ = ("arrived", "block_hashes", "blocks", "done", "generation", "ids", "output", "prompt", "since")
+    __slots__ = (
+        "arrived",
+        "block_hashes",
+        "blocks",
+        "cached",
+        "done",
+        "generation",
+        "ids",
+        "output",
+        "prompt",
+        "since",
+    )
 
     def __init__(self, arrived: float, prompt: int, output: int, ids: list[int]) -> None:
         self.arrived, self.prompt, self.output, self.ids = arrived, prompt, output, ids
         self.block_hashes = [i.to_bytes(16, "big", signed=True) for i in ids]
+        self.cached = 0
         self.blocks: Any = None
         self.done = 0
         self.since = arrived
@@ -58,6 +70,7 @@ class PoolCache:
 
     def admit(self, turn: Turn) -> int | None:
         pool, unit = self._pool, self._unit
+        del turn.block_hashes[turn.prompt // unit :]  # of a block that is not full there is no hash
         hits: list[Any] = []
         for block_hash in turn.block_hashes[: (turn.prompt - 1) // unit]:  # the last token is always computed
             found = pool.get_cached_block(block_hash, [0])
@@ -70,9 +83,8 @@ class PoolCache:
             return None
         pool.touch(hits)
         turn.blocks = hits + pool.get_new_blocks(wanted)
-        full = min(turn.prompt // unit, len(turn.block_hashes))
-        if full > len(hits):
-            pool.cache_full_blocks(turn, turn.blocks, len(hits), full, unit, 0)
+        turn.cached = len(hits)
+        self._cache_full(turn, turn.prompt)
         return len(hits) * unit
 
     def grow(self, turn: Turn, tokens: int) -> bool:
@@ -82,7 +94,17 @@ class PoolCache:
         if missing > self._pool.get_num_free_blocks():
             return False
         turn.blocks += self._pool.get_new_blocks(missing)
+        self._cache_full(turn, tokens)
         return True
+
+    def _cache_full(self, turn: Turn, tokens: int) -> None:
+        """Full blocks are kept for others. What was answered the trace does not say, so that is nobody's prefix."""
+        full = tokens // self._unit
+        while len(turn.block_hashes) < full:
+            turn.block_hashes.append(f"{id(turn)} {len(turn.block_hashes)}".encode())
+        if full > turn.cached:
+            self._pool.cache_full_blocks(turn, turn.blocks, turn.cached, full, self._unit, 0)
+            turn.cached = full
 
     def release(self, turn: Turn) -> None:
         self._pool.free_blocks(reversed(turn.blocks))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unfrag.plan.cards import Card
     from unfrag.plan.estimate import Estimate
     from unfrag.plan.flags import Flag
+    from unfrag.plan.replay import Replay
 
 SCHEMA_VERSION = 1
 _BAR = 48
@@ -86,6 +87,26 @@ def render(
     console.print(
         f"not verified on this card: computed from the configuration ({backend}), no weight was loaded", style="dim"
     )
+
+
+def render_replay(replay: Replay, console: Console) -> None:
+    """What a trace met in the plan's pool, a line for each server."""
+    table = Table(box=None, pad_edge=False, title="\nthe trace in this pool", title_justify="left")
+    for name in ("server", "requests", "prefix hits", "occupancy mean", "peak", "preemptions", "most at once", "wait"):
+        table.add_column(name, justify="right")
+    for number, one in enumerate(replay.instances):
+        table.add_row(
+            str(number),
+            f"{one.finished:,} of {one.requests:,}",
+            f"{one.hit_rate:.1%}",
+            f"{one.mean_occupancy:.1%}",
+            f"{one.peak_occupancy:.1%}",
+            f"{one.preemptions:,}",
+            str(one.most_running),
+            f"{one.mean_wait_seconds:.1f} s",
+        )
+    console.print(table)
+    console.print(f"prefix hits over all: {replay.hit_rate:.1%}, preemptions: {replay.preemptions:,}")
 
 
 def _picture(plan: Estimate, card: Card) -> Table:
