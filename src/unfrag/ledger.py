@@ -10,6 +10,8 @@ from unfrag.facts import Gpu, Pool, Rank, Snapshot, Unknown
 from unfrag.reports import size
 from unfrag.rules import evidence, oom
 
+_ROUNDING = 64 << 20  # the message prints GiB with two decimals
+
 
 class Line(msgspec.Struct, frozen=True):
     """One use of memory. ``source``: measured, logged, computed (from those), or inferred (what remains)."""
@@ -85,7 +87,8 @@ def _oom_card(snapshot: Snapshot, view: oom.View) -> Card | None:
     lines = _parts(snapshot, allocated)
     lines.append(Line("allocator reserve", unused, "logged"))
     lines.append(Line("outside PyTorch", mine - allocated - unused, "computed" if view.oom.mine else "inferred"))
-    lines.append(Line("other processes", total - free - mine, "computed"))
+    others = total - free - mine
+    lines.append(Line("other processes" if others > _ROUNDING else "rounding of the message", others, "computed"))
     lines.append(Line("free", free, "logged"))
     which = "" if view.oom.gpu is None else f" {view.oom.gpu}"
     return Card(

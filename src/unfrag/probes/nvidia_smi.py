@@ -75,7 +75,9 @@ class _Reader:
         self._box: tuple[int, str] | None = None
 
     def gpu(self, gpu: Gpu) -> None:
-        """A look at one card; an earlier look becomes its history."""
+        """A look at one card; an earlier look becomes its history. More in use than there is cannot be: unknown."""
+        if gpu.used_bytes is not None and gpu.total_bytes is not None and gpu.used_bytes > gpu.total_bytes:
+            gpu = msgspec.structs.replace(gpu, used_bytes=None)
         earlier = self.gpus.get(gpu.index)
         if earlier is not None:
             past = (*earlier.history, *([earlier.used_bytes] if earlier.used_bytes is not None else []))[-500:]

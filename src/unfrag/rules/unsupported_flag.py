@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from unfrag.facts import Finding, Pool, Severity
@@ -41,6 +42,8 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
 
 
 def _finding(seen: str, lines: tuple[str, ...], confidence: float, severity: Severity) -> Finding:
+    found = re.search(r"--[A-Za-z][\w-]*", " ".join((seen, *lines)))
+    flag = found[0] if found else "--the-flag"
     return Finding(
         id=ID,
         cause=CAUSE,
@@ -49,7 +52,7 @@ def _finding(seen: str, lines: tuple[str, ...], confidence: float, severity: Sev
         summary=seen,
         evidence=lines,
         fixes=(
-            "vllm serve --help=all | grep -- --FLAG   # is it there, and which values does it take; then take it out or upgrade",
+            f"vllm serve --help=all | grep -e {flag}   # is it there, and which values does it take; then take it out or upgrade",
             "unfrag serve …   # for the plugin's own flags and the spellings that guides teach",
         ),
         meaning="The server ends before it touches a card: memory has nothing to do with it.",
