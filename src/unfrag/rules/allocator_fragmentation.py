@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ID = "UF003"
 CAUSE = "allocator_fragmentation"
 HEALTHY = "No allocation is known to have failed with enough memory free."
+looked = evidence.serves
 
 
 def can_judge(snapshot: Snapshot) -> bool:

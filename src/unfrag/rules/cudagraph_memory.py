@@ -17,10 +17,6 @@ CAUSE = "cudagraph_memory"
 HEALTHY = "Capturing CUDA graphs did not fail."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     view = oom.of(snapshot)
     failed = evidence.said(snapshot, "graph_capture_failed")

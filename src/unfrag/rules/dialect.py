@@ -21,7 +21,6 @@ _SGLANG = {
     "--max-model-len": "--context-length",
     "--max-cudagraph-capture-size": "--cuda-graph-max-bs",
     "--enforce-eager": "--disable-cuda-graph",
-    "--quantization fp8": "--quantization fp8",
     "vllm serve": "python -m sglang.launch_server",
 }
 _LMDEPLOY = {

@@ -15,10 +15,6 @@ CAUSE = "hybrid_waste"
 HEALTHY = "No KV page is known to be padded."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     for kind in ("hybrid_padding", "mamba_padding"):
         event = evidence.fact(snapshot, kind)

@@ -14,6 +14,7 @@ ID = "UF017"
 CAUSE = "kv_transfer_leak"
 HEALTHY = "No KV transfer is known to hang."
 _KINDS = ("kv_pull_failed", "kv_transfer_failed", "kv_expired", "kv_remote_waiting", "kv_deferred", "kv_pinned")
+looked = evidence.serves
 
 
 def can_judge(snapshot: Snapshot) -> bool:

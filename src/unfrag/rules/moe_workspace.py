@@ -17,10 +17,6 @@ CAUSE = "moe_workspace"
 HEALTHY = "The experts' workspace did not fail."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     view = oom.of(snapshot)
     if view is not None and view.component == "moe" and view.stage in ("run", "profile", "graphs", None):

@@ -16,10 +16,6 @@ CAUSE = "nccl_hang"
 HEALTHY = "No rank is known to wait for another."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     event = evidence.said(snapshot, "nccl_timeout")
     if event is not None:

@@ -82,6 +82,7 @@ _KINDS = (
         "shorten it, or plan a longer context: unfrag plan",
     ),
 )
+looked = evidence.serves
 
 
 def can_judge(snapshot: Snapshot) -> bool:

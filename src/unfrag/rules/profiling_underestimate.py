@@ -23,10 +23,6 @@ _CURES = {
 }
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     locked = evidence.said(snapshot, "workspace_locked")
     if locked is not None:

@@ -16,10 +16,6 @@ CAUSE = "quantization_mismatch"
 HEALTHY = "The weights are not known to have another form than was asked for."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     event = evidence.said(snapshot, "quantization_mismatch")
     if event is not None:

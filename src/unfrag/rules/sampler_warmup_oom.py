@@ -15,10 +15,6 @@ CAUSE = "sampler_warmup_oom"
 HEALTHY = "Warming up the sampler did not fail."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     event = evidence.said(snapshot, "sampler_warmup")
     view = oom.of(snapshot)

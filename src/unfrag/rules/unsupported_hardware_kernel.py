@@ -15,10 +15,6 @@ CAUSE = "unsupported_hardware_kernel"
 HEALTHY = "No kernel was refused by the card."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     for kind, confidence, seen in (
         (

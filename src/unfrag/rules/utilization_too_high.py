@@ -16,10 +16,6 @@ CAUSE = "utilization_too_high"
 HEALTHY = "Nothing is known to have run out of memory while serving."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     start = evidence.said(snapshot, "startup_free")
     if start is not None:

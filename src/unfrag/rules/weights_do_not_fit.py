@@ -17,10 +17,6 @@ CAUSE = "weights_do_not_fit"
 HEALTHY = "No start is known to have failed for want of room for the weights."
 
 
-def can_judge(snapshot: Snapshot) -> bool:
-    return evidence.has_text(snapshot)
-
-
 def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     view = oom.of(snapshot)
     if view is not None:

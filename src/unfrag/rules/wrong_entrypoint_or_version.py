@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ID = "UF021"
 CAUSE = "wrong_entrypoint_or_version"
 HEALTHY = "Nothing says that program, version and model do not go together."
+looked = evidence.serves
 
 
 def can_judge(snapshot: Snapshot) -> bool:

@@ -164,10 +164,5 @@ MESSAGES = (
         ("Failed to find C compiler", "gcc", "nvcc", "ninja", "CalledProcessError"),
         r"(?:Failed to find C compiler|(?:gcc|nvcc|ninja|cc1plus).{0,60}(?:not found|failed|returned non-zero)|CalledProcessError)",
     ),
-    M(
-        "network",
-        ("onnection refused", "Connection reset", "ConnectionError", "No route to host", "Name or service not known"),
-        r"(?:Connection refused|No route to host|Name or service not known|ConnectionResetError|Connection reset by peer)",
-    ),
     M("segfault", ("Segmentation fault", "SIGSEGV"), r"(?:Segmentation fault|SIGSEGV)"),
 )
