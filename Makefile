@@ -42,6 +42,8 @@ check: setup ## ruff and mypy strict
 
 bench: setup ## Every number the README claims
 	$(BIN)/python benchmarks/health_poll.py
+	$(BIN)/python benchmarks/diagnose_speed.py
+	$(BIN)/python benchmarks/plan_rig.py
 	$(BIN)/unfrag demo
 
 lock: ## Write requirements.lock anew from what is in .venv
