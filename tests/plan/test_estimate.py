@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from unfrag import cli
 from unfrag.errors import NotEnoughEvidence, UnfragError
-from unfrag.plan import architecture, cards, estimate, kv, weights
+from unfrag.plan import architecture, cards, estimate, kv, search, weights, workload
 
 GIB = 2**30
 SHARED = Path(__file__).parents[3] / "shared" / "cases" / "planner.jsonl"
@@ -152,7 +152,7 @@ def test_no_config_breaks_it(changes):
     for base in (GLM_FLASH, LLAMA_8B):
         try:
             shape = architecture.read({**base, **changes})
-            estimate.best(shape, cards.known()[0], 4, estimate.Choice(tp=4), (99,), True, True)
+            search.best(shape, estimate.Choice(tp=4), search.Ask(cards.known()[0], 4, (99,), True, True, workload.Workload()))
         except UnfragError:
             continue
 

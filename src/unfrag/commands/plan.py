@@ -10,23 +10,30 @@ from unfrag.commands.numbers import count, share
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.facts import Unknown
     from unfrag.plan.architecture import Architecture
     from unfrag.plan.cards import Card
-    from unfrag.plan.estimate import Estimate
+    from unfrag.plan.estimate import Choice
+    from unfrag.plan.model import Model
     from unfrag.plan.replay import Replay
+    from unfrag.plan.reserved import Reserved
+    from unfrag.plan.search import Ask, Plan
+    from unfrag.plan.workload import Workload
 
 NAME = "plan"
 EXAMPLES = """\
   unfrag plan --config ./GLM-4.7-Flash/config.json --gpu "RTX 4090 D" --gpu-count 4 --max-model-len 4096
+  unfrag plan --config zai-org/GLM-4.7-Flash --gpu H100 --prompt-tokens 3000 --output-tokens 400 --concurrency 64
   unfrag plan --config config.json --gpu H100 --gpu-count 8 --tp 8 --kv-cache-dtype fp8 --json
-  unfrag plan --config config.json --gpu-memory 48 --gpu-count 2
+  unfrag plan --config config.json --gpu-memory 48 --gpu-count 2 --as systemd
   unfrag plan --config config.json --gpu H200 --trace trace.jsonl --instances 4
 """
+_MANIFESTS = ("supervisor", "systemd", "compose", "kubernetes")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", type=Path, required=True, help="the model's config.json, or its folder; partial ones too"
+        "--config", required=True, help="the model's config.json (partial ones too), its folder, or its id on the hub"
     )
     parser.add_argument("--gpu", help='a card\'s name, such as "H100" or "RTX 4090 D"')
     parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="of one card, when its name is not known")
@@ -38,39 +45,97 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quantization")
     parser.add_argument("--kv-cache-dtype")
     parser.add_argument("--gpu-memory-utilization", type=share)
-    parser.add_argument("--max-model-len", type=count)
-    parser.add_argument("--max-num-seqs", type=count)
-    parser.add_argument("--max-num-batched-tokens", type=count)
-    parser.add_argument("--block-size", type=count)
+    for flag in ("max-model-len", "max-num-seqs", "max-num-batched-tokens", "block-size"):
+        parser.add_argument(f"--{flag}", type=count)
     parser.add_argument("--enforce-eager", action="store_true")
+    parser.add_argument(
+        "--speculative-tokens", type=count, metavar="N", help="draft N tokens with the model's own MTP layer"
+    )
     parser.add_argument("--engine-version", help="of vLLM (default: the newest that is known)")
     parser.add_argument("--allow-kv-quantization", action="store_true", help="FP8 keys and values may be chosen")
     parser.add_argument("--formula", action="store_true", help="do not ask the installed vLLM")
     parser.add_argument("--model", help="its name for the command line (default: the config's folder)")
-    parser.add_argument("--trace", type=Path, help="a request trace (Mooncake's JSONL) to run through the plan's pool")
-    parser.add_argument(
-        "--instances", type=count, default=1, help="servers that share the trace (default: %(default)s)"
-    )
-    parser.add_argument("--route", choices=("prefix", "round-robin"), default="prefix")
-    parser.add_argument("--prefill-rate", type=float, default=20_000.0, help="tokens a second in the replay")
-    parser.add_argument("--tpot-ms", type=float, default=30.0, help="of one token in the replay")
-    parser.add_argument("--explain", action="store_true", help="each flag with its cost and when to leave it")
+    parser.add_argument("--explain", action="store_true", help="each flag with its cost, and what was left alone")
+    parser.add_argument("--as", dest="manifest", choices=_MANIFESTS, help="print the plan as this, and nothing else")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture of the cards there")
     parser.add_argument("--json", action="store_true")
+    _prepare_workload(parser.add_argument_group("what is asked of the server"))
+    _prepare_replay(parser.add_argument_group("replay of a trace through the plan's pool"))
+
+
+def _prepare_workload(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--prompt-tokens", type=count, help="of a typical request")
+    group.add_argument("--output-tokens", type=count, help="of a typical request")
+    group.add_argument("--longest-tokens", type=count, help="prompt and output of the longest request")
+    group.add_argument("--concurrency", type=count, help="requests at a time that must fit")
+    group.add_argument("--shared-prefix", type=share, help="share of a prompt that other requests begin with too")
+    group.add_argument("--tpot-limit-ms", type=float, metavar="MS", help="plans whose bandwidth forbids it come last")
+    group.add_argument("--bench", type=Path, metavar="FILE", help="a result of unfrag bench, for what a request holds")
+    group.add_argument("--url", help="a running server: what it has reserved and does not use")
+
+
+def _prepare_replay(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--trace", type=Path, help="a request trace (Mooncake's JSONL); a workload, too")
+    group.add_argument("--instances", type=count, default=1, help="servers that share the trace (default: %(default)s)")
+    group.add_argument("--route", choices=("prefix", "round-robin"), default="prefix")
+    group.add_argument("--prefill-rate", type=float, default=20_000.0, help="tokens a second in the replay")
+    group.add_argument("--tpot-ms", type=float, default=30.0, help="of one token in the replay")
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.plan import architecture, estimate, flags, kv
-    from unfrag.reports import out, print_json
-    from unfrag.reports.plan import printed, render, render_replay
+    from unfrag.plan import architecture, flags, kv, manifests, model, search
+    from unfrag.reports import out, picture, print_json
+    from unfrag.reports.plan import Sheet, printed, render, render_replay
+
+    found = model.find(args.config)
+    shape = architecture.read(found.config)
+    load = _workload(args)
+    ask = search.Ask(
+        card=_card(args.gpu, args.gpu_memory),
+        count=args.gpu_count,
+        version=kv.version_of(args.engine_version),
+        free=args.tp is None and args.dcp is None and (args.pp or 1) == 1 and args.dp is None,
+        fp8_kv=args.allow_kv_quantization,
+        workload=load,
+    )
+    ranked = search.best(shape, search.for_workload(_choice(args), load), ask)
+    plan, backend = _asked(found, shape, args, ranked[0], ask)
+    mended = search.mend(shape, plan, ask) if not plan.estimate.fits else None
+    wanted = mended[0] if mended else plan
+    chosen = flags.flags(shape, wanted, ask)
+    words = flags.command(args.model or found.name, chosen)
+    if args.svg:
+        _write(args.svg, picture.svg(wanted.estimate, ask.card, ask.count, args.model or found.name))
+    if args.manifest:
+        out().print(manifests.manifest(args.manifest, words, ask.count), end="", markup=False, soft_wrap=True)
+        return 0 if plan.estimate.fits is not False else 1
+    sheet = Sheet(
+        plan=plan,
+        flags=chosen,
+        command=flags.line(words),
+        second=next((p for p in ranked[1:] if p.estimate.fits), None),
+        ask=ask,
+        backend=backend,
+        changes=mended[1] if mended else (),
+        considered=flags.considered(shape, chosen) if args.explain else (),
+        reserved=_reserved(args.url) if args.url else None,
+    )
+    replayed = _replay(args, plan, ask) if args.trace else None
+    if args.json:
+        print_json({**printed(sheet), "replay": replayed})
+    else:
+        render(sheet, args.explain, out())
+        if replayed is not None:
+            render_replay(replayed, out())
+    return 0 if plan.estimate.fits is not False else 1
+
+
+def _choice(args: argparse.Namespace) -> Choice:
+    from unfrag.plan.estimate import Choice
     from unfrag.spellings import repair_value
 
-    raw = _config(args.config)
-    shape = architecture.read(raw)
-    card = _card(args.gpu, args.gpu_memory)
-    version = kv.version_of(args.engine_version)
-    free = args.tp is None and args.dcp is None and (args.pp or 1) == 1 and (args.dp or 1) == 1
     kv_dtype = repair_value("--kv-cache-dtype", args.kv_cache_dtype)
-    choice = estimate.Choice(
+    return Choice(
         tp=args.tp or max(1, args.gpu_count // ((args.pp or 1) * (args.dp or 1))),
         pp=args.pp or 1,
         dp=args.dp or 1,
@@ -85,38 +150,52 @@ def run(args: argparse.Namespace) -> int:
         step_tokens=args.max_num_batched_tokens,
         block_tokens=args.block_size,
         eager=args.enforce_eager,
+        draft_tokens=args.speculative_tokens,
     )
-    ranked = estimate.best(shape, card, args.gpu_count, choice, version, free, args.allow_kv_quantization)
-    plan, backend = _asked(raw, shape, card, args, ranked[0], version)
-    plain = next(
-        (e for e in ranked if e.choice.tp == plan.choice.tp and e.choice.dcp == 1 and not e.choice.kv_dtype), plan
-    )
-    chosen = flags.flags(plan, shape, card, plain)
-    line = flags.command(args.model or _name(args.config), chosen)
-    second = next((e for e in ranked[1:] if e.fits), None)
-    replayed = _replay(args, plan, card, version) if args.trace else None
-    if args.json:
-        print_json({**printed(plan, chosen, line, second, backend), "replay": replayed})
-    else:
-        render(plan, chosen, line, second, card, args.gpu_count, args.explain, backend, out())
-        if replayed is not None:
-            render_replay(replayed, out())
-    return 0 if plan.fits is not False else 1
 
 
-def _replay(args: argparse.Namespace, plan: Estimate, card: Card, version: tuple[int, ...]) -> Replay:
+def _workload(args: argparse.Namespace) -> Workload:
+    """From the trace or the bench, and what the flags say over it."""
+    import msgspec
+
+    from unfrag.errors import UsageError
+    from unfrag.plan import workload
+
+    if args.trace and args.bench:
+        raise UsageError("--trace and --bench both say what is asked of the server; give one")
+    if args.tpot_limit_ms is not None and args.tpot_limit_ms <= 0:
+        raise UsageError("--tpot-limit-ms is a time in milliseconds, above zero")
+    if args.output_tokens and not args.prompt_tokens and not args.trace:
+        raise UsageError("--output-tokens alone says little; give --prompt-tokens too")
+    found = workload.Workload()
+    if args.trace:
+        found = workload.of_trace(args.trace)
+    elif args.bench:
+        found = workload.of_bench(args.bench)
+    said = {
+        "prompt": args.prompt_tokens,
+        "output": args.output_tokens,
+        "longest": args.longest_tokens,
+        "concurrency": args.concurrency,
+        "shared": args.shared_prefix,
+        "tpot_limit": None if args.tpot_limit_ms is None else args.tpot_limit_ms / 1000,
+    }
+    return msgspec.structs.replace(found, **{name: value for name, value in said.items() if value is not None})
+
+
+def _replay(args: argparse.Namespace, plan: Plan, ask: Ask) -> Replay:
     from unfrag.errors import NotEnoughEvidence, UsageError
     from unfrag.plan import budget, replay
 
-    if plan.kv_tokens is None:
+    if plan.estimate.kv_tokens is None:
         raise NotEnoughEvidence("how many tokens the plan's pool holds is not known, so nothing can be replayed")
     if args.prefill_rate <= 0 or args.tpot_ms < 0:
         raise UsageError("--prefill-rate and --tpot-ms are a rate and a time; give values above zero")
     load = replay.Load(
         trace=args.trace,
-        tokens=plan.kv_tokens,
-        seats=args.max_num_seqs or budget.default_seqs(card, version),
-        instances=args.instances,
+        tokens=plan.estimate.kv_tokens,
+        seats=plan.estimate.choice.max_num_seqs or budget.default_seqs(ask.card, ask.version),
+        instances=args.instances * plan.replicas,
         by_prefix=args.route == "prefix",
         prefill_rate=args.prefill_rate,
         tpot=args.tpot_ms / 1000,
@@ -124,41 +203,52 @@ def _replay(args: argparse.Namespace, plan: Estimate, card: Card, version: tuple
     return replay.run(load)
 
 
-def _asked(
-    raw: object, shape: Architecture, card: Card, args: argparse.Namespace, plan: Estimate, version: tuple[int, ...]
-) -> tuple[Estimate, str]:
-    """The plan with vLLM's own count of the weights, where the installed vLLM can and may be asked; who answered."""
+def _asked(found: Model, shape: Architecture, args: argparse.Namespace, plan: Plan, ask: Ask) -> tuple[Plan, str]:
+    """The plan with the best word on its weights (vLLM's, the checkpoint's, the formula's), and whose it is."""
     import msgspec
 
     from unfrag import vllm_version
     from unfrag.facts import Unknown
-    from unfrag.plan import estimate, introspect
+    from unfrag.plan import estimate, introspect, search, weights
 
-    if args.formula or args.engine_version or args.dp:
+    chosen = plan.estimate.choice
+
+    def with_weights(exact: int) -> Plan:
+        again = estimate.estimate(shape, ask.card, ask.count, chosen, ask.version, exact)
+        return search.weigh(shape, again, ask)
+
+    measured = weights.measured(shape, chosen, found.weights_bytes)
+    if args.formula or args.engine_version or chosen.dp > 1:
+        answer: introspect.Introspection | Unknown = Unknown("vLLM was not asked")
+    else:
+        given = {"quantization": args.quantization, "dtype": args.dtype, "enable_expert_parallel": args.ep or None}
+        asked = {name: value for name, value in given.items() if value is not None}
+        answer = introspect.ask(found.config, chosen.tp, chosen.pp, asked)
+    if not isinstance(answer, Unknown):
+        return with_weights(answer.weights_bytes), f"weights: vLLM {vllm_version.installed()}, asked; the rest: formula"
+    if measured is not None:
+        return with_weights(measured), "weights: the checkpoint's own size, divided by formula; the rest: formula"
+    if args.formula or args.engine_version or chosen.dp > 1:
         return plan, "formula"
-    flags = {"quantization": args.quantization, "dtype": args.dtype, "enable_expert_parallel": args.ep or None}
-    given = {name: value for name, value in flags.items() if value is not None}
-    found = introspect.ask(raw, plan.choice.tp, plan.choice.pp, given)
-    if isinstance(found, Unknown):
-        return msgspec.structs.replace(plan, notes=(*plan.notes, f"by formula: {found.why}")), "formula"
-    exact = estimate.estimate(shape, card, args.gpu_count, plan.choice, version, found.weights_bytes)
-    return exact, f"weights: vLLM {vllm_version.installed()}, asked; the rest: formula"
+    why = (*plan.estimate.notes, f"by formula: {answer.why}")
+    return msgspec.structs.replace(plan, estimate=msgspec.structs.replace(plan.estimate, notes=why)), "formula"
 
 
-def _config(path: Path) -> object:
-    import msgspec
+def _reserved(url: str) -> tuple[Reserved, ...] | Unknown:
+    from unfrag import collect
+    from unfrag.plan import reserved
 
+    return reserved.find(collect.live(collect.Asked(url)))
+
+
+def _write(path: Path, text: str) -> None:
     from unfrag.errors import UsageError
+    from unfrag.files import write_atomically
 
-    file = path / "config.json" if path.is_dir() else path
     try:
-        if not file.is_file():
-            raise UsageError(f"--config {file}: no such file")
-        return msgspec.json.decode(file.read_bytes()[: 16 << 20])
+        write_atomically(path, text.encode())
     except OSError as fault:
-        raise UsageError(f"--config {file}: {fault.strerror}") from fault
-    except msgspec.DecodeError as fault:
-        raise UsageError(f"--config {file} is no JSON: {fault}") from fault
+        raise UsageError(f"{path}: {fault.strerror}; nothing was written") from fault
 
 
 def _card(name: str | None, gib: float | None) -> Card:
@@ -175,7 +265,3 @@ def _card(name: str | None, gib: float | None) -> Card:
     if card is None:
         raise UsageError(f"--gpu {name!r} is not known; give its memory: --gpu-memory GIB")
     return card
-
-
-def _name(config: Path) -> str:
-    return str(config if config.is_dir() else config.parent if config.name == "config.json" else config.with_suffix(""))

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from unfrag.errors import NotEnoughEvidence
+from unfrag.errors import NotEnoughEvidence, UsageError
 
 # What a model type's own defaults are, where its config may leave them out.
 _GDN = {
@@ -76,6 +76,7 @@ class Architecture(msgspec.Struct, frozen=True):
     v_dim: int = 0
     index_head_dim: int | None = None
     index_layers: int = 0
+    index_heads: int = 64
     sliding_window: int | None = None
     longest: int | None = None
     dtype: str = "bfloat16"
@@ -84,6 +85,9 @@ class Architecture(msgspec.Struct, frozen=True):
     """Of recurrent layers: the sizes that make a state."""
     state_dtype: str = "auto"
     kv_quantised: bool = False
+    draft_layers: int = 0
+    """Layers for multi-token prediction that the checkpoint brings along (MTP)."""
+    extra_parameters: int = 0
     assumed: tuple[str, ...] = ()
 
     @property
@@ -168,6 +172,7 @@ def read(raw: Any) -> Architecture:
         v_dim=get.count("v_head_dim") or 0,
         index_head_dim=(get.count("index_head_dim") or (128 if model_type in _SPARSE_MLA else None)) if mla else None,
         index_layers=get.count("indexer_full_layers") or depth,
+        index_heads=get.count("index_n_heads") or (32 if model_type == "glm_moe_dsa" else 64),
         sliding_window=get.count("sliding_window"),
         longest=get.count("max_position_embeddings"),
         dtype=str(config.get("torch_dtype") or config.get("dtype") or "bfloat16").removeprefix("torch."),
@@ -175,8 +180,24 @@ def read(raw: Any) -> Architecture:
         state=_state(get),
         state_dtype=str(config.get("mamba_ssm_cache_dtype", config.get("mamba_ssm_dtype", "auto"))),
         kv_quantised=kv_quantised,
+        draft_layers=get.count("num_nextn_predict_layers") or get.count("mtp_num_hidden_layers") or 0,
         assumed=tuple(assumed),
     )
+
+
+def with_draft(a: Architecture) -> Architecture:
+    """The same with its first MTP layer loaded, as ``--speculative-config`` with method mtp does.
+
+    One more layer of attention and experts, one more layer of KV, and a projection of two hidden states to one.
+
+    Raises:
+        UsageError: the checkpoint has no such layer.
+    """
+    if not a.draft_layers:
+        raise UsageError("--speculative-tokens: this model's config names no MTP layers (num_nextn_predict_layers)")
+    layers = {**a.layers, "full": a.layers.get("full", 0) + 1}
+    extra = 2 * (a.hidden or 0) ** 2
+    return msgspec.structs.replace(a, layers=layers, depth=a.depth + 1, extra_parameters=extra)
 
 
 class _Reader:

@@ -19,9 +19,9 @@ class Card(msgspec.Struct, frozen=True):
     bandwidth_gbs: float | None = None
 
     @property
-    def fp8(self) -> bool | None:
-        """Does it compute in FP8? None when it is not known."""
-        return self.capability >= 8.9 if self.capability else None
+    def is_cuda(self) -> bool:
+        """Is ``capability`` CUDA's?"""
+        return re.match(r"MI\d|910|ascend|intel|arc", self.name, re.IGNORECASE) is None
 
     @property
     def large(self) -> bool:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from unfrag.plan import architecture
+
 if TYPE_CHECKING:
     from unfrag.plan.architecture import Architecture
+    from unfrag.plan.estimate import Choice
 
 _DTYPE_BYTES = {"float32": 4.0, "float": 4.0, "float16": 2.0, "half": 2.0, "bfloat16": 2.0, "auto": 2.0}
 _FP8, _INT4, _FP4, _MXFP4 = 1.0, 0.5 + 2.5 / 128, 0.5 + 1 / 16, 0.5 + 1 / 32
 _INT4_GROUP_32 = 0.5 + 2 / 32
 _VOCAB_PADDING = 64
 _MXFP4_PADDING = 256
+_PLAUSIBLE = (0.8, 1.25)
 # Parameters of the vision part, where the config says that there is one and not how large.
 _VISION = {
     "mistral3": 0.44e9,
@@ -33,16 +37,16 @@ _VISION = {
 }
 
 
-def scheme(architecture: Architecture, asked: str | None) -> str:
+def scheme(a: Architecture, asked: str | None) -> str:
     """none, fp8, int4, nvfp4, mxfp4 or int4-experts: from the flag, else from the checkpoint."""
-    text = f"{asked or ''} {architecture.quantization or ''}".lower()
-    if "mxfp4" in text or (architecture.model_type == "gpt_oss" and not asked):
+    text = f"{asked or ''} {a.quantization or ''}".lower()
+    if "mxfp4" in text or (a.model_type == "gpt_oss" and not asked):
         return "mxfp4"
     if "nvfp4" in text or "fp4" in text:
         return "nvfp4"
     if "int4" in text or "w4a16" in text:
-        return "int4-experts" if architecture.experts and "compressed" in text else "int4"
-    if "compressed" in text and architecture.model_type.startswith("kimi"):
+        return "int4-experts" if a.experts and "compressed" in text else "int4"
+    if "compressed" in text and a.model_type.startswith("kimi"):
         return "int4-experts"  # as Moonshot publishes it
     if any(word in text for word in ("awq", "gptq", "bitsandbytes", "4bit", "autoround", "nf4")):
         return "fp8" if "8bit" in text else "int4"
@@ -54,15 +58,15 @@ def scheme(architecture: Architecture, asked: str | None) -> str:
 class _Bytes:
     """Bytes of a parameter, by what it belongs to."""
 
-    def __init__(self, architecture: Architecture, how: str, dtype: str | None) -> None:
-        full = _DTYPE_BYTES.get(dtype or architecture.dtype, 2.0)
+    def __init__(self, a: Architecture, how: str, dtype: str | None) -> None:
+        full = _DTYPE_BYTES.get(dtype or a.dtype, 2.0)
         self.embedding = self.router = self.norm = full
         self.attention = self.mlp = self.expert = self.linear = full
         if how == "fp8":
             self.attention = self.mlp = self.expert = self.linear = _FP8
-            if "linear" in architecture.layers:
+            if "linear" in a.layers:
                 self.linear = full  # published FP8 checkpoints leave gated delta nets as they are
-            if architecture.unknown_layout:
+            if a.unknown_layout:
                 self.expert = _MXFP4  # DeepSeek V4 keeps its experts in four bits
         elif how == "int4":
             self.attention = self.mlp = self.expert = self.linear = _INT4
@@ -72,14 +76,23 @@ class _Bytes:
             self.expert = _MXFP4
         elif how == "nvfp4":
             self.mlp = self.expert = _FP4
-            self.attention = full if architecture.is_mla else _FP4
+            self.attention = full if a.is_mla else _FP4
 
 
 def per_rank(
-    architecture: Architecture, tp: int, pp: int = 1, quantization: str | None = None, dtype: str | None = None
+    a: Architecture,
+    tp: int,
+    pp: int = 1,
+    quantization: str | None = None,
+    dtype: str | None = None,
+    dp: int = 1,
 ) -> int | None:
-    """Bytes on the fullest rank; None when the config lacks a size that is needed."""
-    a = architecture
+    """Bytes on the fullest rank; None when the config lacks a size that is needed.
+
+    Args:
+        dp: data-parallel ranks of one deployment: each keeps attention whole, experts are divided among all of them
+            (``vllm/model_executor/layers/fused_moe/config.py``, ``FusedMoEParallelConfig``).
+    """
     if a.hidden is None or a.vocab is None or a.heads is None or a.head_dim is None or a.kv_heads is None:
         return None
     each = _Bytes(a, scheme(a, quantization), dtype)
@@ -94,7 +107,7 @@ def per_rank(
             total += layers * _mamba(a) / tp * each.linear
         else:
             total += layers * _attention(a, each, tp)
-    total += _feed_forward(a, each, tp, pp)
+    total += _feed_forward(a, each, tp, pp, dp) + a.extra_parameters * each.embedding
     padded = math.ceil(a.vocab / _VOCAB_PADDING) * _VOCAB_PADDING
     embedding = padded / tp * a.hidden * each.embedding
     # The first stage has the embedding, the last one the head; on one stage a tied model has them once.
@@ -125,7 +138,9 @@ def _attention(a: Architecture, each: _Bytes, tp: int) -> float:
     absorbed = up / tp * each.embedding
     total = shared * each.attention + divided / tp * each.attention + absorbed
     if a.is_sparse_mla and a.q_lora:
-        index = a.q_lora * 64 * (a.index_head_dim or 128) + a.hidden * ((a.index_head_dim or 128) + 64)
+        index = a.q_lora * a.index_heads * (a.index_head_dim or 128) + a.hidden * (
+            (a.index_head_dim or 128) + a.index_heads
+        )
         total += index * each.attention * a.index_layers / a.depth
     return total
 
@@ -148,7 +163,7 @@ def _mamba(a: Architecture) -> float:
     return (a.hidden or 0) * into + inner * (a.hidden or 0)
 
 
-def _feed_forward(a: Architecture, each: _Bytes, tp: int, pp: int) -> float:
+def _feed_forward(a: Architecture, each: _Bytes, tp: int, pp: int, dp: int) -> float:
     hidden = a.hidden or 0
     width = 3 if a.gated else 2
     blocks = a.layers.get("mlp", a.depth)
@@ -158,7 +173,7 @@ def _feed_forward(a: Architecture, each: _Bytes, tp: int, pp: int) -> float:
     inner = a.moe_intermediate or 0
     if each.expert == _MXFP4 and a.model_type == "gpt_oss":
         inner = math.ceil(inner / _MXFP4_PADDING) * _MXFP4_PADDING
-    expert = a.experts * width * hidden * inner / tp * each.expert
+    expert = a.experts * width * hidden * inner / (tp * dp) * each.expert
     shared = width * hidden * a.shared_intermediate / tp * each.mlp
     router = hidden * a.experts * each.router
     layers = math.ceil((blocks - dense) / pp)
@@ -166,3 +181,18 @@ def _feed_forward(a: Architecture, each: _Bytes, tp: int, pp: int) -> float:
         layers * (expert + shared + router)
         + math.ceil(dense / pp) * width * hidden * (a.dense_intermediate or 0) / tp * each.mlp
     )
+
+
+def measured(a: Architecture, choice: Choice, total: int | None) -> int | None:
+    """Bytes on one rank of a checkpoint of ``total`` bytes, divided as the formula divides its own.
+
+    None without a total, or where the formula is so far off that the checkpoint must hold something else.
+    """
+    if total is None:
+        return None
+    whole = architecture.with_draft(a) if a.draft_layers else a  # a checkpoint brings its MTP layers along
+    one = per_rank(whole, 1, 1, choice.quantization, choice.dtype)
+    rank = per_rank(a, choice.tp, choice.pp, choice.quantization, choice.dtype, choice.dp)
+    if one is None or rank is None or not _PLAUSIBLE[0] < total / one < _PLAUSIBLE[1]:
+        return None
+    return int(rank * total / one)

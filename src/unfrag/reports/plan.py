@@ -8,85 +8,177 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from unfrag.reports import size
+from unfrag.facts import Unknown
+from unfrag.plan.flags import Flag
+from unfrag.plan.reserved import Reserved
+from unfrag.plan.search import Ask, Plan
+from unfrag.reports import picture, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from unfrag.plan.cards import Card
     from unfrag.plan.estimate import Estimate
-    from unfrag.plan.flags import Flag
     from unfrag.plan.replay import Replay
 
 SCHEMA_VERSION = 1
 _BAR = 48
 
 
-def printed(
-    plan: Estimate, flags: tuple[Flag, ...], command: str, second: Estimate | None, backend: str
-) -> dict[str, Any]:
+class Sheet(msgspec.Struct, frozen=True):
+    """A plan and all that is said beside it.
+
+    Attributes:
+        changes: flags that would make it fit, where it does not as asked; then ``flags`` and ``command`` have them.
+        considered: levers that were left alone.
+        reserved: what a running server has reserved and does not use; None when none was asked.
+    """
+
+    plan: Plan
+    flags: tuple[Flag, ...]
+    command: str
+    second: Plan | None
+    ask: Ask
+    backend: str
+    changes: tuple[str, ...] = ()
+    considered: tuple[Flag, ...] = ()
+    reserved: tuple[Reserved, ...] | Unknown | None = None
+
+
+def printed(sheet: Sheet) -> dict[str, Any]:
     """What ``plan --json`` prints."""
+    found, plan, second = sheet.plan.estimate, sheet.plan, sheet.second
+    per_token = found.per_rank.kv_bytes_per_token
     return {
         "schema_version": SCHEMA_VERSION,
-        "fits": plan.fits,
-        "reason": plan.reason,
-        "per_rank": plan.per_rank,
-        "kv_bytes_per_token_undivided": None
-        if plan.per_rank.kv_bytes_per_token is None
-        else plan.per_rank.kv_bytes_per_token * plan.choice.dcp,
-        "kv_cache_bytes_range": plan.kv_cache_range,
-        "kv_tokens": plan.kv_tokens,
-        "num_blocks": plan.num_blocks,
-        "block_size": plan.block_size,
-        "max_model_len": plan.max_model_len,
-        "max_concurrency": plan.max_concurrency,
-        "flags": flags,
-        "command": command,
-        "runner_up": None if second is None else {"choice": second.choice, "max_concurrency": second.max_concurrency},
-        "notes": plan.notes,
-        "backend": backend,
+        "fits": found.fits,
+        "reason": found.reason,
+        "per_rank": found.per_rank,
+        "kv_bytes_per_token_undivided": None if per_token is None else per_token * found.choice.dcp,
+        "kv_cache_bytes_range": found.kv_cache_range,
+        "kv_tokens": found.kv_tokens,
+        "num_blocks": found.num_blocks,
+        "block_size": found.block_size,
+        "max_model_len": found.max_model_len,
+        "max_concurrency": found.max_concurrency,
+        "replicas": plan.replicas,
+        "workload": sheet.ask.workload,
+        "requests_at_once": plan.requests,
+        "tpot_floor_seconds": plan.tpot_floor,
+        "enough": plan.enough,
+        "flags": sheet.flags,
+        "command": sheet.command,
+        "would_fit_with": sheet.changes,
+        "considered": sheet.considered,
+        "runner_up": None
+        if second is None
+        else {"choice": second.estimate.choice, "requests_at_once": second.requests, "why_not": _why_not(plan, second)},
+        "reserved_and_unused": None if isinstance(sheet.reserved, Unknown) else sheet.reserved,
+        "notes": found.notes,
+        "backend": sheet.backend,
     }
 
 
-def render(
-    plan: Estimate,
-    flags: tuple[Flag, ...],
-    command: str,
-    second: Estimate | None,
-    card: Card,
-    count: int,
-    explain: bool,
-    backend: str,
-    console: Console,
-) -> None:
+def render(sheet: Sheet, explain: bool, console: Console) -> None:
     """Print it."""
-    verdict = {True: "[green]fits[/green]", False: "[red]does not fit[/red]", None: "cannot be said"}[plan.fits]
-    console.print(f"{count} x {escape(card.name)} of {size(card.memory_bytes)}: {verdict}. {escape(plan.reason)}")
+    found, card = sheet.plan.estimate, sheet.ask.card
+    verdict = {True: "[green]fits[/green]", False: "[red]does not fit[/red]", None: "cannot be said"}[found.fits]
+    console.print(
+        f"{sheet.ask.count} x {escape(card.name)} of {size(card.memory_bytes)}: {verdict}. {escape(found.reason)}"
+    )
+    if sheet.changes:
+        console.print(f"it would with {escape(' '.join(sheet.changes))}, as in the line below")
     console.print()
-    console.print(_picture(plan, card))
-    if plan.kv_tokens is not None and plan.max_concurrency is not None:
-        console.print(
-            f"\n{plan.kv_tokens:,} tokens of KV, {plan.num_blocks:,} blocks of {plan.block_size}: "
-            f"{plan.max_concurrency:.2f} requests of {plan.max_model_len:,} tokens at once"
-        )
+    console.print(_picture(found, card))
+    _capacity(sheet, console)
     console.print()
-    for flag in flags:
-        value = "" if flag.value is None else f" {flag.value}"
-        console.print(f"  {flag.flag}{escape(value)}   {escape(flag.why)}")
-        if explain and flag.cost:
-            console.print(f"      costs: {escape(flag.cost)}", style="dim")
-        if explain and flag.not_when:
-            console.print(f"      not when: {escape(flag.not_when)}", style="dim")
-    console.print(f"\n{escape(command)}")
-    if second is not None and second.max_concurrency is not None:
-        kv = second.choice.kv_dtype or "as the model"
-        how = f"tensor {second.choice.tp}, decode context {second.choice.dcp}, KV {kv}"
-        console.print(f"\nnext best: {how}: {second.max_concurrency:.2f} at once", style="dim")
-    for note in plan.notes:
+    for flag in sheet.flags:
+        _flag(flag, explain, console)
+    console.print(f"\n{escape(sheet.command)}")
+    if sheet.second is not None:
+        how = escape(_how(sheet.second))
+        console.print(f"\nnext best: {how}; {_why_not(sheet.plan, sheet.second)}", style="dim")
+    if sheet.considered:
+        console.print("\nleft alone:")
+        for flag in sheet.considered:
+            console.print(f"  {flag.flag}: {escape(flag.why)}", style="dim")
+    _reserved(sheet.reserved, console)
+    for note in found.notes:
         console.print(f"note: {escape(note)}", style="dim")
     console.print(
-        f"not verified on this card: computed from the configuration ({backend}), no weight was loaded", style="dim"
+        f"not verified on this card: computed from the configuration ({sheet.backend}), no weight was loaded",
+        style="dim",
     )
+
+
+def _capacity(sheet: Sheet, console: Console) -> None:
+    """Tokens and requests, and what they mean for the workload."""
+    found, plan, load = sheet.plan.estimate, sheet.plan, sheet.ask.workload
+    if found.kv_tokens is None or found.max_concurrency is None:
+        return
+    each = "" if plan.replicas == 1 else f" in each of {plan.replicas} replicas"
+    console.print(
+        f"\n{found.kv_tokens:,} tokens of KV, {found.num_blocks:,} blocks of {found.block_size}: "
+        f"{found.max_concurrency:.2f} requests of {found.max_model_len:,} tokens at once{each}"
+    )
+    if load.request_tokens and plan.requests is not None:
+        shared = f", {load.shared:.0%} of prompts shared" if load.shared else ""
+        console.print(
+            f"{plan.requests:.1f} requests of this workload ({escape(load.source)}: {load.request_tokens:,} tokens "
+            f"held by each{shared})"
+        )
+    if plan.why:
+        console.print(f"[yellow]not enough: {escape(plan.why)}[/yellow]")
+    elif plan.enough:
+        console.print(f"enough for the {load.concurrency} at once that are asked for")
+    if plan.tpot_floor is not None and load.prompt is not None:
+        console.print(
+            f"a token takes at least {plan.tpot_floor * 1000:.1f} ms when full, by memory bandwidth; "
+            "time to first token is not estimated: measure it with unfrag bench",
+            style="dim",
+        )
+
+
+def _flag(flag: Flag, explain: bool, console: Console) -> None:
+    value = "" if flag.value is None else f" {flag.value}"
+    saving = f": {flag.saving}" if flag.saving else ""
+    console.print(f"  {flag.flag}{escape(value)}   {escape(flag.why + saving)}")
+    if explain and flag.cost:
+        console.print(f"      costs: {escape(flag.cost)}", style="dim")
+    if explain and flag.not_when:
+        console.print(f"      not when: {escape(flag.not_when)}", style="dim")
+
+
+def _how(plan: Plan) -> str:
+    chosen = plan.estimate.choice
+    parts = [f"tensor {chosen.tp}"]
+    parts += [f"data {chosen.dp} with divided experts"] if chosen.dp > 1 else []
+    parts += [f"{plan.replicas} servers"] if plan.replicas > chosen.dp else []
+    parts += [f"decode context {chosen.dcp}"] if chosen.dcp > 1 else []
+    return ", ".join([*parts, f"KV {chosen.kv_dtype or 'as the model'}"])
+
+
+def _why_not(best: Plan, other: Plan) -> str:
+    """What the runner-up does worse."""
+    if other.why and not best.why:
+        return other.why
+    held = f"{other.requests or 0:.1f} requests at once instead of {best.requests or 0:.1f}"
+    if (other.requests or 0) >= (best.requests or 0):
+        return f"{held}, for more moving parts"
+    return held
+
+
+def _reserved(found: tuple[Reserved, ...] | Unknown | None, console: Console) -> None:
+    if found is None:
+        return
+    console.print("\nreserved by the running server and not used:")
+    if isinstance(found, Unknown):
+        console.print(f"  not known: {escape(found.why)}")
+        return
+    for item in found:
+        console.print(f"  {size(item.bytes)}  {escape(item.what)}. {escape(item.do)}")
+    if not found:
+        console.print("  nothing worth naming")
 
 
 def render_replay(replay: Replay, console: Console) -> None:
@@ -111,23 +203,13 @@ def render_replay(replay: Replay, console: Console) -> None:
 
 def _picture(plan: Estimate, card: Card) -> Table:
     """One bar a card: weights, activation, graphs, outside PyTorch, KV, and what utilisation leaves."""
-    rank = msgspec.structs.asdict(plan.per_rank)
-    parts = [
-        ("weights", rank["weights_bytes"]),
-        ("activation peak", rank["activation_bytes"]),
-        ("CUDA graphs", rank["cuda_graph_bytes"]),
-        ("outside PyTorch", rank["non_torch_bytes"]),
-        ("KV cache", rank["kv_cache_bytes"]),
-    ]
     table = Table(box=None, pad_edge=False, title=f"each card, {size(card.memory_bytes)}", title_justify="left")
     for name, side in (("use", "left"), ("bytes", "right"), ("share", "left")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
-    for what, held in parts:
-        if held is None:
-            table.add_row(what, "unknown", "")
+    for part in picture.parts(plan, card):
+        if part.bytes is None:
+            table.add_row(part.what, "unknown", "")
             continue
-        share = held / card.memory_bytes
-        table.add_row(what, size(held), "█" * round(max(0.0, min(1.0, share)) * _BAR) + f" {share:.1%}")
-    known = sum(held for _, held in parts if held)
-    table.add_row("left free", size(card.memory_bytes - known), "")
+        share = part.bytes / card.memory_bytes
+        table.add_row(part.what, size(part.bytes), "█" * round(min(1.0, share) * _BAR) + f" {share:.1%}")
     return table

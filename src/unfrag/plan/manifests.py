@@ -1,0 +1,70 @@
+"""A plan's command as a supervisor program, a systemd unit, a compose file or Kubernetes objects."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from importlib import resources
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+KINDS = ("supervisor", "systemd", "compose", "kubernetes")
+IMAGE = "vllm/vllm-openai:v0.32.0"
+
+
+def manifest(kind: str, words: list[str], cards: int, port: int = 8000) -> str:
+    """The text of one of ``KINDS``.
+
+    Args:
+        words: ``vllm serve MODEL …``.
+        cards: how many the server takes.
+    """
+    model = words[2]
+    return (
+        _environment()
+        .get_template(kind)
+        .render(
+            words=words,
+            model=model,
+            name=_name(model),
+            cards=cards,
+            port=port,
+            image=IMAGE,
+            local=model.startswith(("/", ".")),
+        )
+    )
+
+
+def _environment() -> Environment:
+    def load(name: str) -> str:
+        return resources.files("unfrag").joinpath("data", "manifests", f"{name}.j2").read_text("utf-8")
+
+    environment = Environment(
+        loader=FunctionLoader(load), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {"json": json.dumps, "supervisor": _supervisor, "systemd": _systemd}
+    return environment
+
+
+def _name(model: str) -> str:
+    """A name that Kubernetes takes: lower case, digits and dashes, at most 50."""
+    last = model.rstrip("/").rsplit("/", 1)[-1].lower()
+    return ("vllm-" + (re.sub(r"[^a-z0-9]+", "-", last).strip("-") or "model"))[:50].rstrip("-")
+
+
+def _supervisor(words: list[str]) -> str:
+    """A command for supervisord, where ``%`` starts an expansion."""
+    return shlex.join(words).replace("%", "%%")
+
+
+def _systemd(words: list[str]) -> str:
+    """A command for ``ExecStart=``: its own quoting, ``%`` and ``$`` doubled (systemd.service, COMMAND LINES)."""
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    word = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    if re.search(r"[\s\"';]", word):
+        return '"' + word.replace('"', '\\"') + '"'
+    return word
