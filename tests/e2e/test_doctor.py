@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from tests.conftest import SMALL_POOL
 from tests.waiting import until
-from unfrag import collect, diagnosis, rules
+from unfrag import cli, collect, diagnosis, rules
 from unfrag.errors import NeverReady
 from unfrag.rig import environment
 from unfrag.rig.environment import SERVED_NAME
@@ -163,3 +164,11 @@ def test_an_engine_that_stands_still_then_one_that_is_killed(crowded):
         lambda: (all_found := diagnosed(crowded).findings) and all_found[0].severity == "critical" and all_found[0]
     )
     assert found.cause == "engine_stalled"
+
+
+def test_the_planner_reads_what_a_running_server_has_reserved(rig, capsys):
+    flags = ["--config", str(ensure_model()), "--gpu-memory", "8", "--formula", "--url", rig.url, "--json"]
+    assert cli.main(["plan", *flags]) == 0
+    spare = json.loads(capsys.readouterr().out)["reserved_and_unused"]
+    pool = collect.live(collect.Asked(rig.url)).pool
+    assert any(item["bytes"] == (pool.free_blocks - pool.cached_blocks) * pool.block_size_bytes for item in spare)

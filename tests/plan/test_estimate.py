@@ -152,7 +152,9 @@ def test_no_config_breaks_it(changes):
     for base in (GLM_FLASH, LLAMA_8B):
         try:
             shape = architecture.read({**base, **changes})
-            search.best(shape, estimate.Choice(tp=4), search.Ask(cards.known()[0], 4, (99,), True, True, workload.Workload()))
+            search.best(
+                shape, estimate.Choice(tp=4), search.Ask(cards.known()[0], 4, (99,), True, True, workload.Workload())
+            )
         except UnfragError:
             continue
 

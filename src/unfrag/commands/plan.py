@@ -83,6 +83,7 @@ def _prepare_replay(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from unfrag.files import write_atomically
     from unfrag.plan import architecture, flags, kv, manifests, model, search
     from unfrag.reports import out, picture, print_json
     from unfrag.reports.plan import Sheet, printed, render, render_replay
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = flags.flags(shape, wanted, ask)
     words = flags.command(args.model or found.name, chosen)
     if args.svg:
-        _write(args.svg, picture.svg(wanted.estimate, ask.card, ask.count, args.model or found.name))
+        write_atomically(args.svg, picture.svg(wanted.estimate, ask.card, ask.count, args.model or found.name).encode())
     if args.manifest:
         out().print(manifests.manifest(args.manifest, words, ask.count), end="", markup=False, soft_wrap=True)
         return 0 if plan.estimate.fits is not False else 1
@@ -118,6 +119,9 @@ def run(args: argparse.Namespace) -> int:
         backend=backend,
         changes=mended[1] if mended else (),
         considered=flags.considered(shape, chosen) if args.explain else (),
+        cards_needed=search.cards_needed(shape, plan.estimate.choice, ask)
+        if plan.estimate.fits is False and not mended
+        else None,
         reserved=_reserved(args.url) if args.url else None,
     )
     replayed = _replay(args, plan, ask) if args.trace else None
@@ -239,16 +243,6 @@ def _reserved(url: str) -> tuple[Reserved, ...] | Unknown:
     from unfrag.plan import reserved
 
     return reserved.find(collect.live(collect.Asked(url)))
-
-
-def _write(path: Path, text: str) -> None:
-    from unfrag.errors import UsageError
-    from unfrag.files import write_atomically
-
-    try:
-        write_atomically(path, text.encode())
-    except OSError as fault:
-        raise UsageError(f"{path}: {fault.strerror}; nothing was written") from fault
 
 
 def _card(name: str | None, gib: float | None) -> Card:

@@ -88,6 +88,8 @@ class Architecture(msgspec.Struct, frozen=True):
     draft_layers: int = 0
     """Layers for multi-token prediction that the checkpoint brings along (MTP)."""
     extra_parameters: int = 0
+    text_only: bool = False
+    """The part of a family's vision models that reads text, published by itself."""
     assumed: tuple[str, ...] = ()
 
     @property
@@ -180,6 +182,7 @@ def read(raw: Any) -> Architecture:
         state=_state(get),
         state_dtype=str(config.get("mamba_ssm_cache_dtype", config.get("mamba_ssm_dtype", "auto"))),
         kv_quantised=kv_quantised,
+        text_only=outer.endswith("_text") and not inner,
         draft_layers=get.count("num_nextn_predict_layers") or get.count("mtp_num_hidden_layers") or 0,
         assumed=tuple(assumed),
     )

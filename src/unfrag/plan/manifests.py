@@ -43,7 +43,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FunctionLoader(load), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"json": json.dumps, "supervisor": _supervisor, "systemd": _systemd}
+    environment.filters |= {"json": _json, "supervisor": _supervisor, "systemd": _systemd, "compose": _compose}
     return environment
 
 
@@ -51,6 +51,16 @@ def _name(model: str) -> str:
     """A name that Kubernetes takes: lower case, digits and dashes, at most 50."""
     last = model.rstrip("/").rsplit("/", 1)[-1].lower()
     return ("vllm-" + (re.sub(r"[^a-z0-9]+", "-", last).strip("-") or "model"))[:50].rstrip("-")
+
+
+def _json(value: object) -> str:
+    """JSON is YAML, but for escapes of characters beyond 16 bits."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _compose(words: list[str]) -> str:
+    """A list for a compose file, where ``$`` starts a variable."""
+    return _json([word.replace("$", "$$") for word in words])
 
 
 def _supervisor(words: list[str]) -> str:

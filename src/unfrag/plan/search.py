@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unfrag.plan.architecture import Architecture
 
 _SIZES = (1, 2, 4, 8, 16, 32)
+_MOST_CARDS = 64
 _SIMPLER = 0.9  # a plan that holds this much of the best one's requests and needs fewer flags is preferred
 _EFFICIENCY = 0.6  # of a card's memory bandwidth that decoding kernels reach
 
@@ -83,12 +84,13 @@ def best(a: Architecture, choice: Choice, ask: Ask) -> list[Plan]:
 
 
 def _rank(plan: Plan, most: float) -> tuple[object, ...]:
-    """Fits; is enough; holds nearly the most; is simple; holds more."""
+    """Fits; is enough; holds nearly the most; is simple; holds more; is nearer to fitting."""
     chosen = plan.estimate.choice
     exotic = (chosen.dcp > 1) + (chosen.dp > 1) + 2 * (chosen.kv_dtype is not None)
     near = (plan.requests or 0.0) >= _SIMPLER * most
     fits = {True: 0, None: 1, False: 2}[plan.estimate.fits]
-    return fits, plan.enough is not True, not near, exotic if near else 0, -(plan.requests or 0.0)
+    room = plan.estimate.per_rank.kv_cache_bytes or 0
+    return fits, plan.enough is not True, not near, exotic if near else 0, -(plan.requests or 0.0), -room
 
 
 def weigh(a: Architecture, found: Estimate, ask: Ask) -> Plan:
@@ -146,6 +148,22 @@ def _splits(a: Architecture, count: int) -> Iterator[tuple[int, int, int]]:
             yield tp, dcp, 1
         if a.is_mla and a.experts and tp < count and count % tp == 0:
             yield tp, 1, count // tp
+
+
+def cards_needed(a: Architecture, choice: Choice, ask: Ask) -> int | None:
+    """How many of the card, doubling, some split fits on; None where 64 do not do, or the split is fixed."""
+    if not ask.free:
+        return None
+    count = ask.count * 2
+    while count <= _MOST_CARDS:
+        asked = msgspec.structs.replace(ask, count=count)
+        try:
+            if best(a, msgspec.structs.replace(choice, tp=count), asked)[0].estimate.fits:
+                return count
+        except UsageError:
+            pass
+        count *= 2
+    return None
 
 
 def mend(a: Architecture, plan: Plan, ask: Ask) -> tuple[Plan, tuple[str, ...]] | None:

@@ -37,7 +37,8 @@ def judge(room: Room | None, need: int | None, length: int | None, tuned: bool) 
     wanted = max(need or 0, 1)
     reach = room.most + room.spare if tuned else (room.likely + room.most) // 2
     if room.likely <= 0 and reach < wanted:
-        return False, f"weights of {size(room.weights)} and the rest leave {_room(room.likely)} of {size(room.whole)}"
+        whole = f"the {size(room.whole)} that vLLM may take"
+        return False, f"weights of {size(room.weights)} and the rest leave nothing for the KV cache of {whole}"
     if need is None or length is None:
         if room.likely <= 0:
             return None, f"weights of {size(room.weights)} leave hardly anything of {size(room.whole)}"
@@ -51,7 +52,3 @@ def judge(room: Room | None, need: int | None, length: int | None, tuned: bool) 
         how = f"; with --gpu-memory-utilization up to {HIGHEST_UTILIZATION} it may" if tuned else "; too close to say"
         return None, said + how
     return False, said
-
-
-def _room(likely: int) -> str:
-    return "nothing for the KV cache" if likely <= 0 else f"{size(likely)} for the KV cache"

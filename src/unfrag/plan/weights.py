@@ -112,7 +112,8 @@ def per_rank(
     embedding = padded / tp * a.hidden * each.embedding
     # The first stage has the embedding, the last one the head; on one stage a tied model has them once.
     total += embedding if pp > 1 or a.tied else 2 * embedding
-    total += _VISION.get(a.model_type, 0.0) / (tp if a.model_type == "llama4" else 1) * each.embedding
+    vision = 0.0 if a.text_only else _VISION.get(a.model_type, 0.0)
+    total += vision / (tp if a.model_type == "llama4" else 1) * each.embedding
     return int(total)
 
 

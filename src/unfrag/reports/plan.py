@@ -30,6 +30,7 @@ class Sheet(msgspec.Struct, frozen=True):
 
     Attributes:
         changes: flags that would make it fit, where it does not as asked; then ``flags`` and ``command`` have them.
+        cards_needed: of the same kind, where nothing else would make it fit.
         considered: levers that were left alone.
         reserved: what a running server has reserved and does not use; None when none was asked.
     """
@@ -41,6 +42,7 @@ class Sheet(msgspec.Struct, frozen=True):
     ask: Ask
     backend: str
     changes: tuple[str, ...] = ()
+    cards_needed: int | None = None
     considered: tuple[Flag, ...] = ()
     reserved: tuple[Reserved, ...] | Unknown | None = None
 
@@ -69,6 +71,7 @@ def printed(sheet: Sheet) -> dict[str, Any]:
         "flags": sheet.flags,
         "command": sheet.command,
         "would_fit_with": sheet.changes,
+        "cards_needed": sheet.cards_needed,
         "considered": sheet.considered,
         "runner_up": None
         if second is None
@@ -88,6 +91,8 @@ def render(sheet: Sheet, explain: bool, console: Console) -> None:
     )
     if sheet.changes:
         console.print(f"it would with {escape(' '.join(sheet.changes))}, as in the line below")
+    if sheet.cards_needed:
+        console.print(f"{sheet.cards_needed} of these cards would hold it: --gpu-count {sheet.cards_needed}")
     console.print()
     console.print(_picture(found, card))
     _capacity(sheet, console)
