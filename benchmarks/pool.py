@@ -23,11 +23,10 @@ from typing import Any
 from vllm.v1.core.block_pool import BlockPool
 
 from unfrag.engine.core import run_lengths
-from unfrag.engine.pool.queue import ContiguousQueue
+from unfrag.engine.pool.queue import GROWTH, ContiguousQueue
 from unfrag.engine.replay import Turn, read
 
 UNIT = 512  # tokens behind one hash of the trace
-GROWTH = 8  # blocks that a decoding request is expected to need, as the live pool expects them
 STEP_TOKENS = 2048
 
 
@@ -132,10 +131,10 @@ class Server:
         started = time.perf_counter()
         if self.contiguous:
             held = len(request.blocks)
-            more = -(-request.turn.prompt // self.block_tokens) - held - missing
-            grow = min(GROWTH, -(-request.end // self.block_tokens) - held - missing)
+            to_come = -(-request.end // self.block_tokens) - held - missing
+            prompt = max(0, -(-request.turn.prompt // self.block_tokens) - held - missing)
             after = request.blocks[-1].block_id if held else None
-            self.pool.free_block_queue.ask_for(after, max(0, more, more + GROWTH if more > 0 else grow))
+            self.pool.free_block_queue.ask_for(after, min(prompt + GROWTH, to_come))
         blocks: list[Any] = self.pool.get_new_blocks(missing)
         if self.warm:
             self.seconds += time.perf_counter() - started

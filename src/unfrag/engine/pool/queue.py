@@ -21,9 +21,11 @@ from unfrag.engine.pool.runs import Runs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WINDOW_SHARE = 0.25  # of the free blocks
 WINDOW_LEAST = 256
-WINDOW_PER_BLOCK = 4  # times what is asked for
+WINDOW_PER_BLOCK = 2  # times what is asked for
+WINDOW_MOST = 0.08  # of the free blocks: so far the window is opened in search of a good run
+GOOD_RUN = 16  # blocks; merging more of them into one transfer gains little
+GROWTH = 4  # blocks that are reserved for a request's answer
 
 
 class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
@@ -112,6 +114,33 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
         super().prepend_n(blocks)
         self.runs.add_ids(block.block_id for block in blocks)
 
+    def replace(self, old: Any, new: Any) -> None:
+        """A block that is not free takes the place of a free one, which leaves the queue."""
+        inside = old.block_id in self.runs or bool(self._held[old.block_id])
+        at_edge = old is self._edge
+        before = old.prev_free_block
+        self.remove(old)
+        after = before.next_free_block
+        before.next_free_block = after.prev_free_block = new
+        new.prev_free_block, new.next_free_block = before, after
+        self.num_free_blocks += 1
+        if inside:
+            self.runs.add(new.block_id, 1)
+        elif at_edge:
+            self._edge = new
+
+    def window(self) -> set[int]:
+        """Ids of the blocks before the edge, by walking there. O(window)."""
+        ids, block = set(), self.fake_free_list_head.next_free_block
+        while block is not self._edge and block is not self.fake_free_list_tail:
+            ids.add(block.block_id)
+            block = block.next_free_block
+        return ids
+
+    def reserved_ids(self) -> set[int]:
+        """Ids that are kept for requests which run."""
+        return {block_id for start, end in self.reserved.items() for block_id in range(start, end)}
+
     # How blocks are chosen
 
     def _extend(self, start: int, wanted: int, taken: list[tuple[int, int]]) -> int:
@@ -127,20 +156,26 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
         if start >= len(self._held) or start not in self.runs:
             return 0
         _, there = self.runs.around(start)
-        return self._take(start, there, wanted, taken)
+        return self._take(start, min(there, wanted + self._more), wanted, taken)
 
     def _take_run(self, wanted: int, taken: list[tuple[int, int]]) -> int:
-        run = self.runs.fitting(wanted + self._more) or self.runs.longest()
+        useful = wanted + self._more
+        run = self.runs.fitting(useful) or self.runs.longest()
+        if (run is None or run[1] < min(useful, GOOD_RUN)) and self._open_wider():
+            return 0
         if run is None:
             self._make_room(wanted)
             return 0
-        return self._take(*run, wanted, taken)
+        start, there = run
+        used = min(there, useful)
+        # From its end: freed blocks lie as their request did, and what begins a prompt is worth more than what ends it.
+        return self._take(start + there - used, used, wanted, taken)
 
-    def _take(self, start: int, there: int, wanted: int, taken: list[tuple[int, int]]) -> int:
-        """``wanted`` blocks or fewer from the start of a run, and the next ones reserved."""
-        length = min(there, wanted)
-        kept = min(there - length, self._more)
-        self.runs.remove(start, length + kept)
+    def _take(self, start: int, used: int, wanted: int, taken: list[tuple[int, int]]) -> int:
+        """A stretch of a run: ``wanted`` blocks or fewer are handed out, the ones after them reserved."""
+        length = min(used, wanted)
+        kept = used - length
+        self.runs.remove(start, used)
         taken.append((start, length))
         if kept:
             first = start + length
@@ -152,12 +187,20 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
 
     def _open(self, wanted: int) -> None:
         """Let the window grow to its size when half of it is used up."""
-        size = max(WINDOW_LEAST, WINDOW_PER_BLOCK * wanted, int(WINDOW_SHARE * self.num_free_blocks))
+        size = max(WINDOW_LEAST, WINDOW_PER_BLOCK * wanted)
         if self.runs.count < size // 2:
             self._advance(size - self.runs.count)
 
+    def _open_wider(self) -> bool:
+        """Some more of the queue, when the window holds nothing good and is not at its largest; was there any?"""
+        if self.runs.count >= WINDOW_MOST * self.num_free_blocks or self._edge is self.fake_free_list_tail:
+            return False
+        self._advance(WINDOW_LEAST // 4)
+        return True
+
     def _advance(self, number: int) -> None:
-        block, tail, ids = self._edge, self.fake_free_list_tail, []
+        ids: list[int] = []
+        block, tail = self._edge, self.fake_free_list_tail
         while block is not tail and len(ids) < number:
             ids.append(block.block_id)
             block = block.next_free_block

@@ -1,0 +1,386 @@
+"""The contiguous pool under everything that may happen to it, over vLLM's real KVCacheManager.
+
+Block contents are kept beside it as a worker would keep them: each cell holds the token whose keys and values would lie
+there. So "no wrong token" is looked at, not inferred.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from vllm.sampling_params import SamplingParams
+from vllm.utils.hashing import sha256
+from vllm.v1.core.kv_cache_manager import KVCacheManager
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.request import Request
+
+from unfrag.engine.pool import compaction
+from unfrag.engine.pool.install import install
+from unfrag.engine.pool.integrity import check
+from unfrag.engine.pool.queue import ContiguousQueue
+from unfrag.engine.pool.runs import Runs
+
+SIZE = 4  # tokens of a block
+BLOCKS = 40
+
+
+class Engine:
+    """Scheduler and worker in small: real manager, requests that run, and what each block holds."""
+
+    def __init__(self, contiguous=True, caching=True, events=False, groups=1, blocks=BLOCKS):
+        init_none_hash(sha256)
+        specs = [
+            FullAttentionSpec(block_size=SIZE, num_kv_heads=1, head_size=1, dtype=torch.float32) for _ in range(groups)
+        ]
+        config = KVCacheConfig(
+            num_blocks=blocks + 1,
+            kv_cache_tensors=[],
+            kv_cache_groups=[KVCacheGroupSpec([f"layer{i}"], spec) for i, spec in enumerate(specs)],
+        )
+        self.manager = KVCacheManager(
+            config,
+            max_model_len=1024,
+            scheduler_block_size=SIZE,
+            hash_block_size=SIZE,
+            enable_caching=caching,
+            enable_kv_cache_events=events,
+        )
+        self.kv_cache_manager = self.manager
+        self.pool = self.manager.block_pool
+        if contiguous:
+            assert install(self.manager) is None
+        self.managers = self.manager.coordinator.single_type_managers
+        self.running: list[Request] = []
+        self.connector = None
+        self.memory = [[None] * SIZE for _ in range(blocks + 1)]
+        self.tables: dict[str, tuple[list[int], ...]] = {}
+        self._hasher = get_request_block_hasher(SIZE, sha256)
+        self._number = 0
+        self.moved = 0
+
+    def request(self, prompt, answer=50):
+        self._number += 1
+        return Request(
+            request_id=str(self._number),
+            prompt_token_ids=list(prompt),
+            sampling_params=SamplingParams(max_tokens=answer),
+            pooling_params=None,
+            block_hasher=self._hasher,
+        )
+
+    def admit(self, request):
+        """Prefix found, the rest allocated and computed; False when there is no room."""
+        hits, found, *_ = self.manager.get_computed_blocks(request)
+        missing = request.num_tokens - found
+        if self.manager.allocate_slots(request, missing, found, hits) is None:
+            return False
+        self.tables[request.request_id] = tuple(
+            [block.block_id for block in m.req_to_blocks[request.request_id]] for m in self.managers
+        )
+        request.num_computed_tokens = found
+        self.running.append(request)
+        self._compute(request, missing)
+        return True
+
+    def grow(self, request):
+        request.append_output_token_ids([request.num_tokens % 7])
+        new = self.manager.allocate_slots(request, 1)
+        if new is None:
+            return False
+        for table, ids in zip(self.tables[request.request_id], new.get_block_ids(), strict=True):
+            table += ids
+        self._compute(request, 1)
+        return True
+
+    def _compute(self, request, tokens):
+        """The worker writes where its own table says."""
+        start = request.num_computed_tokens
+        for position in range(start, start + tokens):
+            for group, table in enumerate(self.tables[request.request_id]):
+                self.memory[table[position // SIZE]][position % SIZE] = (group, request.all_token_ids[position])
+        request.num_computed_tokens = start + tokens
+
+    def free(self, request):
+        self.manager.free(request)
+        self.running.remove(request)
+        del self.tables[request.request_id]
+
+    def preempt(self, request):
+        self.free(request)
+        request.num_computed_tokens = 0
+
+    def send(self, copies, tables):
+        targets = [target for _, target in copies]
+        assert len(set(targets)) == len(targets)
+        read = [list(self.memory[source]) for source, _ in copies]
+        for (_, target), cells in zip(copies, read, strict=True):
+            self.memory[target] = cells
+        for request_id, table in tables.items():
+            assert [len(ids) for ids in table] == [len(ids) for ids in self.tables[request_id]]
+            self.tables[request_id] = tuple(list(ids) for ids in table)
+
+    def compact(self, most=1000):
+        done = compaction.compact(self, most, self.send)
+        self.moved += done.live
+        return done
+
+    def verify(self):
+        assert check(self.pool, self.managers) == []
+        for request in self.running:
+            for group, manager in enumerate(self.managers):
+                held = [block.block_id for block in manager.req_to_blocks[request.request_id]]
+                assert held == self.tables[request.request_id][group]
+                cells = [cell for block_id in held for cell in self.memory[block_id]]
+                expected = [(group, token) for token in request.all_token_ids[: request.num_computed_tokens]]
+                assert cells[: len(expected)] == expected
+
+    def free_ids(self):
+        return [block.block_id for block in self.pool.blocks if block.ref_cnt == 0 and not block.is_null]
+
+
+TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=30)
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Admit, grow, finish, abort, preempt, share, evict, flush, compact, in any order."""
+
+    @initialize(
+        contiguous=st.booleans(), caching=st.booleans(), events=st.booleans(), groups=st.sampled_from([1, 1, 2])
+    )
+    def start(self, contiguous, caching, events, groups):
+        self.engine = Engine(contiguous, caching, events, groups)
+        self.preempted = []
+
+    @rule(prompt=TOKENS, answer=st.integers(1, 40))
+    def admit(self, prompt, answer):
+        self.engine.admit(self.engine.request(prompt, answer))
+
+    @precondition(lambda self: self.engine.running)
+    @rule(data=st.data(), more=TOKENS)
+    def share(self, data, more):
+        other = data.draw(st.sampled_from(self.engine.running))
+        self.engine.admit(self.engine.request([*other.all_token_ids, *more]))
+
+    @precondition(lambda self: self.engine.running)
+    @rule(data=st.data(), tokens=st.integers(1, 9))
+    def grow(self, data, tokens):
+        request = data.draw(st.sampled_from(self.engine.running))
+        for _ in range(tokens):
+            if not self.engine.grow(request):
+                self.engine.free(request)
+                break
+
+    @precondition(lambda self: self.engine.running)
+    @rule(data=st.data())
+    def finish_or_abort(self, data):
+        self.engine.free(data.draw(st.sampled_from(self.engine.running)))
+
+    @precondition(lambda self: self.engine.running)
+    @rule(data=st.data())
+    def preempt(self, data):
+        request = data.draw(st.sampled_from(self.engine.running))
+        self.engine.preempt(request)
+        self.preempted.append(request)
+
+    @precondition(lambda self: self.preempted)
+    @rule()
+    def resume(self):
+        if self.engine.admit(self.preempted[0]):
+            self.preempted.pop(0)
+
+    @rule(ids=st.sets(st.integers(1, BLOCKS), max_size=5))
+    def evict(self, ids):
+        free = set(self.engine.free_ids())
+        self.engine.pool.evict_blocks(ids & free)
+
+    @rule()
+    def flush(self):
+        self.engine.pool.evict_blocks(set(self.engine.free_ids()))
+
+    @rule(most=st.integers(1, 8))
+    def compact(self, most):
+        before = self.engine.pool.get_num_free_blocks()
+        done = self.engine.compact(most)
+        assert done.live <= most
+        assert self.engine.pool.get_num_free_blocks() == before
+
+    @rule()
+    def compact_to_the_end(self):
+        while (done := self.engine.compact(16)).live:
+            pass
+        free = self.engine.free_ids()
+        assert done.remaining == 0
+        assert free == list(range(BLOCKS + 1 - len(free), BLOCKS + 1))
+
+    @rule(most=st.integers(1, 8))
+    def a_worker_fails(self, most):
+        def fail(copies, tables):
+            for _, target in copies[: len(copies) // 2 + 1]:
+                self.engine.memory[target] = ["half written"] * SIZE
+            raise ConnectionError
+
+        try:
+            compaction.compact(self.engine, most, fail)
+        except ConnectionError:
+            pass
+
+    @invariant()
+    def holds_together(self):
+        if hasattr(self, "engine"):
+            self.engine.verify()
+
+
+TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine.settings = settings(max_examples=220, stateful_step_count=50, deadline=None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 63), st.integers(1, 12)), max_size=60))
+def test_the_index_of_runs_equals_a_fresh_scan(steps):
+    runs, members = Runs(64), set()
+    for start, length in steps:
+        wanted = set(range(start, min(64, start + length)))
+        if wanted <= members:
+            runs.remove(start, len(wanted))
+            members -= wanted
+        else:
+            runs.add_ids(wanted - members)
+            members |= wanted
+        fresh = [i for i in sorted(members) if i - 1 not in members]
+        assert sorted(start for start, _ in runs) == fresh
+        assert runs.count == len(members)
+        for start_of, length_of in runs:
+            assert set(range(start_of, start_of + length_of)) <= members
+            assert runs.around(start_of + length_of - 1) == (start_of, length_of)
+            assert runs.fitting(length_of)[1] >= length_of
+        assert (runs.longest() is None) == (not members)
+
+
+def run_lengths_of(request, engine):
+    ids = [block.block_id for block in engine.managers[0].req_to_blocks[request.request_id]]
+    return 1 + sum(b != a + 1 for a, b in zip(ids, ids[1:], strict=False))
+
+
+def scattered(contiguous, caching=True):
+    """An engine whose pool was churned by requests of many lengths that grew side by side."""
+    engine = Engine(contiguous, caching, blocks=600)
+    for turn in range(40):
+        crowd = [engine.request([turn, i, 7, *range(i % 5, 20 + 3 * i)]) for i in range(6)]
+        for request in crowd:
+            assert engine.admit(request)
+        for step in range(30):
+            for request in crowd[:: 1 + step % 2]:
+                assert engine.grow(request)
+        for request in crowd[:: 1 + turn % 2] + crowd[1::2] * (turn % 2):
+            engine.free(request)
+        for request in list(engine.running):
+            engine.free(request)
+    engine.verify()
+    return engine
+
+
+def test_requests_stay_adjacent_where_the_stock_pool_scatters_them():
+    counted = {}
+    for contiguous in (False, True):
+        engine = scattered(contiguous)
+        requests = [engine.request([999, i, *range(100)]) for i in range(4)]
+        for request in requests:
+            assert engine.admit(request)
+        counted[contiguous] = sum(run_lengths_of(request, engine) for request in requests)
+    assert counted[True] <= 12
+    assert counted[False] >= 5 * counted[True]
+
+
+def test_every_free_block_can_be_had_although_some_are_reserved():
+    engine = Engine(blocks=100)
+    talking = [engine.request([i] * 9, 400) for i in range(5)]
+    for request in talking:
+        assert engine.admit(request)
+    queue = engine.pool.free_block_queue
+    assert isinstance(queue, ContiguousQueue)
+    assert queue.reserved
+    free = engine.pool.get_num_free_blocks()
+    assert len(engine.pool.get_new_blocks(free)) == free
+    assert engine.pool.get_num_free_blocks() == 0
+    with pytest.raises(ValueError, match="free blocks"):
+        engine.pool.get_new_blocks(1)
+
+
+def test_a_request_that_ends_gives_its_reservation_back():
+    engine = Engine(blocks=100)
+    request = engine.request([1] * 9, 400)
+    assert engine.admit(request)
+    assert engine.pool.free_block_queue.reserved
+    engine.free(request)
+    assert not engine.pool.free_block_queue.reserved
+    engine.verify()
+
+
+def test_compaction_keeps_what_is_cached_where_it_can():
+    engine = scattered(contiguous=False)
+    request = engine.request([5, 5, *range(90)])
+    assert engine.admit(request)
+    cached = {b.block_hash for b in engine.pool.blocks if b.block_hash is not None}
+    engine.pool.evict_blocks(set(engine.free_ids()[::3]))
+    left = {b.block_hash for b in engine.pool.blocks if b.block_hash is not None}
+    assert left < cached
+    evicted = 0
+    while (done := engine.compact(8)).live:
+        evicted += done.evicted
+    assert engine.moved > 0
+    assert evicted == 0
+    assert {b.block_hash for b in engine.pool.blocks if b.block_hash is not None} == left
+    again = engine.request(list(request.all_token_ids))
+    assert engine.admit(again)
+    engine.verify()
+
+
+def test_what_is_not_only_a_running_requests_stays_where_it_is():
+    engine = Engine(contiguous=False)
+    first, second = engine.request([1] * 40), engine.request([2] * 40)
+    assert engine.admit(first)
+    assert engine.admit(second)
+    engine.free(first)
+    engine.pool.evict_blocks(set(engine.free_ids()))
+    held = [block.block_id for block in engine.managers[0].req_to_blocks[second.request_id]]
+    for block_id in held:
+        engine.pool.blocks[block_id].ref_cnt += 1  # as a connector or a deferred free would
+    assert engine.compact().live == 0
+    for block_id in held:
+        engine.pool.blocks[block_id].ref_cnt -= 1
+    engine.running.clear()  # as a request that waits for a remote load
+    assert engine.compact().live == 0
+
+
+@pytest.mark.parametrize("change", [{"connector": object()}, {"use_pp": True}, {"ec_connector": object()}])
+def test_what_may_know_blocks_by_their_ids_forbids_moving(change):
+    engine = Engine()
+    assert compaction.refusal(engine) is None
+    odd = SimpleNamespace(**{"connector": None, "kv_cache_manager": engine.manager, **change})
+    assert compaction.refusal(odd)
+
+
+def test_a_broken_pool_is_told():
+    engine = scattered(contiguous=True)
+    request = engine.request(range(50))
+    assert engine.admit(request)
+    block = engine.managers[0].req_to_blocks[request.request_id][3]
+    block.ref_cnt = 0
+    assert any(f"block {block.block_id} " in said for said in check(engine.pool, engine.managers))
+    block.ref_cnt = 1
+    assert check(engine.pool, engine.managers) == []
+    start, _ = next(iter(engine.pool.free_block_queue.runs))
+    engine.pool.free_block_queue.runs.remove(start, 1)
+    assert any("fresh scan" in said for said in check(engine.pool, engine.managers))
+
+
+def test_a_pool_in_use_or_of_another_kind_is_left_alone():
+    engine = Engine(contiguous=False)
+    assert engine.admit(engine.request([1, 2, 3]))
+    assert "in use" in install(engine.manager)
+    assert "ContiguousQueue" in install(Engine().manager)
