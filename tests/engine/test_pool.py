@@ -63,6 +63,7 @@ class Engine:
         self._hasher = get_request_block_hasher(SIZE, sha256)
         self._number = 0
         self.moved = 0
+        self._said_by_hash: dict[object, list[object]] = {}
 
     def request(self, prompt, answer=50):
         self._number += 1
@@ -139,6 +140,11 @@ class Engine:
                 cells = [cell for block_id in held for cell in self.memory[block_id]]
                 expected = [(group, token) for token in request.all_token_ids[: request.num_computed_tokens]]
                 assert cells[: len(expected)] == expected
+
+        for block in self.pool.blocks:  # a hash stands for the same tokens wherever its block lies
+            if block.block_hash is not None:
+                cells = self.memory[block.block_id]
+                assert self._said_by_hash.setdefault(block.block_hash, list(cells)) == cells
 
     def free_ids(self):
         return [block.block_id for block in self.pool.blocks if block.ref_cnt == 0 and not block.is_null]
@@ -335,6 +341,8 @@ def test_compaction_keeps_what_is_cached_where_it_can():
     assert engine.moved > 0
     assert evicted == 0
     assert {b.block_hash for b in engine.pool.blocks if b.block_hash is not None} == left
+    held = engine.managers[0].req_to_blocks[request.request_id]
+    assert all(block.block_hash is not None for block in held[: request.num_tokens // SIZE])
     again = engine.request(list(request.all_token_ids))
     assert engine.admit(again)
     engine.verify()

@@ -1,7 +1,7 @@
 """Does the pool's book-keeping hold together? Every violation in a sentence; an empty list when it does.
 
-Free + pinned = total; the queue holds each free block once and nothing else; every hash points at a block that knows it,
-and the other way round; a request's blocks are counted; the index of free runs equals a fresh scan.
+Free + pinned = total; the queue holds each free block once and nothing else; every hash points at a block that knows
+it, and the other way round; a request's blocks are counted; the index of free runs equals a fresh scan.
 O(blocks). Names read in vLLM 0.32 (``v1/core/block_pool.py``).
 """
 
