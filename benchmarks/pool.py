@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections import deque
+from itertools import pairwise
 from typing import Any
 
 from vllm.v1.core.block_pool import BlockPool
@@ -153,7 +154,7 @@ class Server:
             return
         ids = [block.block_id for block in request.blocks]
         self.counted += len(ids)
-        self.runs += 1 + sum(b != a + 1 for a, b in zip(ids, ids[1:], strict=False))
+        self.runs += 1 + sum(b != a + 1 for a, b in pairwise(ids))
         if len(self.looks) < 4000:
             free = [b.block_id for b in self.pool.blocks if b.ref_cnt == 0 and not b.is_null]
             self.looks.append((max(run_lengths(free), default=0), len(free)))

@@ -78,8 +78,8 @@ def _owners(pool: Any, managers: Iterable[Any]) -> Iterable[str]:
                 yield f"request {request_id} has a block twice"
             held.update(ids)
     for block_id, count in held.items():
-        if pool.blocks[block_id].ref_cnt < count:
-            yield f"block {block_id} belongs to {count} requests and is referred to {pool.blocks[block_id].ref_cnt} times"
+        if (references := pool.blocks[block_id].ref_cnt) < count:
+            yield f"block {block_id} belongs to {count} requests and is referred to {references} times"
 
 
 def _index(queue: ContiguousQueue, pool: Any) -> Iterable[str]:

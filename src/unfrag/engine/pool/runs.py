@@ -1,7 +1,8 @@
 """Runs of adjacent block ids that may be handed out, by length: kept up to date as blocks come and go, never scanned.
 
-A run is a maximal stretch ``[start, start + length)`` of members. Whether an id is a member is one byte, so the ends of
-the run around any id are found by two searches for a zero byte. Runs are kept in classes of length ``2^c .. 2^(c+1)-1``.
+A run is a maximal stretch ``[start, start + length)`` of members. Whether an id is a member is one byte, so the ends
+of the run around any id are found by two searches for a zero byte. Runs are kept in classes by length, from ``2^c`` to
+``2^(c+1) - 1``.
 """
 
 from __future__ import annotations
