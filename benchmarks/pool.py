@@ -1,4 +1,4 @@
-"""How adjacent a request's blocks lie: vLLM's stock block pool against the contiguous one, under a real trace, in one run.
+"""How adjacent a request's blocks lie, in vLLM's stock pool and in the contiguous one: a real trace, both in one run.
 
     python benchmarks/pool.py --trace FILE [--occupancy 0.8] [--json]
     python benchmarks/pool.py --synthetic
@@ -23,9 +23,9 @@ from typing import Any
 
 from vllm.v1.core.block_pool import BlockPool
 
-from unfrag.engine.core import run_lengths
 from unfrag.engine.pool.queue import GROWTH, ContiguousQueue
 from unfrag.engine.replay import Turn, read
+from unfrag.engine.runs import run_lengths
 
 UNIT = 512  # tokens behind one hash of the trace
 STEP_TOKENS = 2048

@@ -18,6 +18,11 @@ from unfrag.vllm_plugins import VARIABLE, from_environment
 if TYPE_CHECKING:
     from types import FrameType
 
+# Flag -> the variable by which it reaches the engine's process (engine/pool), and its values.
+_OWN_FLAGS = {
+    "--pool": ("UNFRAG_POOL", ("stock", "contiguous")),
+    "--compaction": ("UNFRAG_COMPACTION", ("off", "on")),
+}
 _STOP_SECONDS = 8.0  # supervisor's own patience is 10 s unless told otherwise
 
 
@@ -32,7 +37,8 @@ def serve(words: list[str]) -> NoReturn:
         raise UsageError("which model? unfrag serve MODEL [flags], or unfrag serve --rig")
     if words[0].startswith(("/", "./", "../")) and not os.path.isdir(words[0]):
         raise UsageError(f"{words[0]}: no such model folder")
-    os.execve(sys.executable, _command(words), {**os.environ, VARIABLE: from_environment()})
+    words, own = _own_flags(words)
+    os.execve(sys.executable, _command(words), {**os.environ, VARIABLE: from_environment(), **own})
 
 
 def serve_rig(words: list[str]) -> int:
@@ -41,6 +47,7 @@ def serve_rig(words: list[str]) -> int:
     from unfrag.rig import environment
     from unfrag.rig.model import ensure_model
 
+    words, ours = _own_flags(words)
     own = read_flags(shlex.join(words))
     ranks = own.get("--tensor-parallel-size") or own.get("-tp") or "1"
     defaults = environment.server_flags()
@@ -49,6 +56,7 @@ def serve_rig(words: list[str]) -> int:
         **environment.environment(int(ranks) if ranks.isdecimal() else 1),
         **os.environ,
         VARIABLE: from_environment(),
+        **ours,
     }
     command = _command([str(ensure_model()), *flags, *words])
     session = Session(command, env=env)
@@ -60,6 +68,28 @@ def serve_rig(words: list[str]) -> int:
         return 0
     finally:
         session.end(signal.SIGTERM, grace=_STOP_SECONDS)
+
+
+def _own_flags(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """vLLM's words, and unfrag's own flags among them as the environment by which they reach the engine.
+
+    Raises:
+        UsageError: a flag of ours without a value that it knows.
+    """
+    left: list[str] = []
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        flag, _, value = word.partition("=")
+        if flag not in _OWN_FLAGS:
+            left.append(word)
+            continue
+        variable, values = _OWN_FLAGS[flag]
+        value = value or next(rest, "")
+        if value not in values:
+            raise UsageError(f"{flag} {value}: choose one of {', '.join(values)}")
+        found[variable] = value
+    return left, found
 
 
 class _Stopped(Exception):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unfrag.engine import core
+from unfrag.engine.runs import run_lengths
 
 
 @given(st.sets(st.integers(0, 300)))
@@ -18,7 +19,7 @@ def test_run_lengths_are_those_of_a_plain_count(ids):
         else:
             expected.append(1)
         previous = block
-    assert core.run_lengths(sorted(ids)) == expected
+    assert run_lengths(sorted(ids)) == expected
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,10 @@ EXAMPLES = """\
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rig", action="store_true", help="serve the built-in model on the CPU")
-    parser.epilog = "every other argument goes to `vllm serve` as it is"
+    parser.epilog = (
+        "--pool contiguous keeps each request's KV blocks adjacent; --compaction on moves blocks together meanwhile; "
+        "every other argument goes to `vllm serve` as it is"
+    )
     parser.allow_abbrev = False
     parser.set_defaults(takes_rest=True)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from unfrag.engine import interface, ranks
+from unfrag.engine.pool.live import Compactor, block_map, check
+from unfrag.engine.pool.queue import ContiguousQueue
+from unfrag.engine.runs import run_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,22 +74,13 @@ def read_pool(engine_core: Any) -> dict[str, Any]:
         "free_runs": len(runs),
         "tail_waste_tokens": sum(max(0, slots - held) for slots, held in interface.held_slots(engine_core)),
         "steps": interface.steps(engine_core),
+        "pool": "contiguous" if isinstance(pool.free_block_queue, ContiguousQueue) else "stock",
     }
 
 
 def _free_blocks(pool: Any) -> list[Any]:
     """Blocks that no request refers to, by ascending id."""
     return [block for block in pool.blocks if block.ref_cnt == 0 and not block.is_null]
-
-
-def run_lengths(ascending: list[int]) -> list[int]:
-    """Lengths of the runs of adjacent ids: ``[1, 2, 3, 7] -> [3, 1]``."""
-    if not ascending:
-        return []
-    ids = np.asarray(ascending, dtype=np.int64)
-    ends = np.flatnonzero(np.diff(ids) != 1)
-    lengths: list[int] = np.diff(ends, prepend=-1, append=len(ids) - 1).tolist()
-    return lengths
 
 
 def unfrag_memory_stats(self: Any) -> dict[str, Any]:
@@ -111,6 +103,25 @@ def unfrag_flush(self: Any, cached: bool, allocator: bool) -> dict[str, Any]:
         interface.on_every_rank(self, ranks.release)
     after = readings.current(fresh=True)
     return {"before": before, "after": after, "seconds": time.monotonic() - started}
+
+
+def unfrag_compact(self: Any) -> dict[str, Any]:
+    """Becomes a method of ``EngineCore``: one pass of compaction, and the pool as it is then when no move is left."""
+    done = _compactor(self).one_pass()
+    finished = done["remaining"] == 0 or done["live"] == 0
+    return {**done, "finished": finished, "after": _readings(self).current(fresh=True) if finished else None}
+
+
+def unfrag_inspect(self: Any) -> dict[str, Any]:
+    """Becomes a method of ``EngineCore``: the block map, and what does not hold together in the pool."""
+    return {**block_map(self.scheduler), "violations": check(self.scheduler)}
+
+
+def _compactor(engine_core: Any) -> Compactor:
+    if not hasattr(engine_core, "_unfrag_compactor"):
+        engine_core._unfrag_compactor = Compactor(engine_core)
+    compactor: Compactor = engine_core._unfrag_compactor
+    return compactor
 
 
 def _readings(engine_core: Any) -> Readings:

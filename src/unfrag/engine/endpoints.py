@@ -13,6 +13,7 @@ from unfrag.engine.watch import EngineDead, EngineWatch
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Awaitable, Callable
 
     from fastapi import FastAPI
     from starlette.datastructures import State
@@ -64,11 +65,24 @@ async def health(request: Request, fresh: bool = False) -> JSONResponse:
 
 
 @router.post("/flush_cache")
-async def flush_cache(request: Request, cached: bool = True, allocator: bool = True) -> JSONResponse:
-    """Drop evictable blocks (``?cached=``) and release allocator memory (``?allocator=``); both unless told.
+async def flush_cache(
+    request: Request, cached: bool = True, allocator: bool = True, compact: bool = True
+) -> JSONResponse:
+    """Drop evictable blocks (``?cached=``), release allocator memory (``?allocator=``), move the blocks in use together
+    (``?compact=``); all of it unless told otherwise.
 
     403 to a caller that is neither on this machine nor holds the token, 503 when the engine is dead.
     """
+    return await _of_engine(request, "flush", lambda watch: watch.flush(cached, allocator, compact))
+
+
+@router.get("/plugins/unfrag/map.json")
+async def block_map(request: Request) -> JSONResponse:
+    """Each engine's blocks as ``[state, how many in a row]``, its requests' runs, and violations of the books."""
+    return await _of_engine(request, "read the block map", lambda watch: watch.inspect())
+
+
+async def _of_engine(request: Request, what: str, ask: Callable[[EngineWatch], Awaitable[Any]]) -> JSONResponse:
     refusal = access.refusal(request)
     if refusal is not None:
         return JSONResponse({"error": refusal}, status_code=403)
@@ -76,9 +90,9 @@ async def flush_cache(request: Request, cached: bool = True, allocator: bool = T
     if watch is None:
         return JSONResponse({"error": "this server has no engine"}, status_code=503)
     try:
-        return JSONResponse(await watch.flush(cached, allocator))
+        return JSONResponse(await ask(watch))
     except EngineDead:
         return JSONResponse({"error": "the engine is dead: restart the server"}, status_code=503)
     except Exception as fault:
-        logger.exception("unfrag could not flush")
-        return JSONResponse({"error": f"flush failed: {fault}"}, status_code=500)
+        logger.exception("unfrag could not %s", what)
+        return JSONResponse({"error": f"could not {what}: {fault}"}, status_code=500)

@@ -17,7 +17,8 @@ logger = logging.getLogger("vllm.unfrag")
 def register() -> None:
     """``vllm.general_plugins``: called once or more in every vLLM process.
 
-    Adds two methods to ``EngineCore``, reachable only by a call from the API server; no method of vLLM is replaced.
+    Adds methods to ``EngineCore``, reachable only by a call from the API server. No method of vLLM is replaced, unless
+    ``--pool contiguous`` or ``--compaction on`` was asked for.
     """
     try:
         version = interface.unsupported_version()
@@ -32,9 +33,14 @@ def register() -> None:
         from vllm.v1.engine.core import EngineCore
 
         from unfrag.engine import core
+        from unfrag.engine.pool import install, policy
 
         EngineCore.unfrag_memory_stats = core.unfrag_memory_stats
         EngineCore.unfrag_flush = core.unfrag_flush
+        EngineCore.unfrag_compact = core.unfrag_compact
+        EngineCore.unfrag_inspect = core.unfrag_inspect
+        if install.wanted() or policy.wanted():
+            install.around_engine_core(EngineCore)
     except Exception:
         logger.exception("unfrag could not be loaded: the server runs as stock")
 

@@ -11,6 +11,8 @@ from unfrag.engine import interface
 
 logger = logging.getLogger("vllm.unfrag")
 
+_COMPACT_SECONDS = 30.0
+
 
 class EngineDead(Exception):
     """The engine core process is gone."""
@@ -74,14 +76,14 @@ class EngineWatch:
             return None
         return each[0] if len(self._engines) == 1 else combine(each)
 
-    async def flush(self, cached: bool, allocator: bool) -> dict[str, Any]:
-        """Flush every engine, one flush at a time; before, after and seconds.
+    async def flush(self, cached: bool, allocator: bool, compact: bool) -> dict[str, Any]:
+        """Flush every engine, one flush at a time; before, after and seconds, and what compaction did.
 
         Raises:
             EngineDead: before or during the flush.
         """
         async with self._flushing:
-            results = [await self._flush_one(engine, cached, allocator) for engine in self._engines]
+            results = [await self._flush_one(engine, cached, allocator, compact) for engine in self._engines]
             self._last = [(time.monotonic(), result["after"]) for result in results]
         if len(results) == 1:
             return results[0]
@@ -89,18 +91,52 @@ class EngineWatch:
             "before": combine([r["before"] for r in results]),
             "after": combine([r["after"] for r in results]),
             "seconds": sum(r["seconds"] for r in results),
+            "compaction": [r["compaction"] for r in results],
         }
 
-    async def _flush_one(self, engine: Any, cached: bool, allocator: bool) -> dict[str, Any]:
+    async def inspect(self) -> list[dict[str, Any]]:
+        """The block map of each engine, and what does not hold together.
+
+        Raises:
+            EngineDead: meanwhile.
+        """
+        return [await self._call(engine, "unfrag_inspect") for engine in self._engines]
+
+    async def _flush_one(self, engine: Any, cached: bool, allocator: bool, compact: bool) -> dict[str, Any]:
+        started = time.monotonic()
+        result: dict[str, Any] = await self._call(engine, "unfrag_flush", cached, allocator)
+        result["compaction"] = None
+        if compact:
+            result["compaction"], result["after"] = await self._compact(engine)
+        result["seconds"] = time.monotonic() - started
+        return result
+
+    async def _compact(self, engine: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Pass after pass, the engine's own steps in between, until no move is left."""
+        total = {"live": 0, "cached": 0, "evicted": 0}
+        started = time.monotonic()
+        while True:
+            done = await self._call(engine, "unfrag_compact")
+            for key in total:
+                total[key] += done[key]
+            if done["finished"] or time.monotonic() - started > _COMPACT_SECONDS:
+                after = done["after"] or await self._call(engine, "unfrag_memory_stats")
+                return {**total, "remaining": done["remaining"], "why": done["why"]}, after
+
+    async def _call(self, engine: Any, method: str, *args: Any) -> Any:
+        """A method of one engine core, as long as that lives.
+
+        Raises:
+            EngineDead: before or meanwhile; vLLM never answers a call to an engine that died.
+        """
         if not await self.alive():
             raise EngineDead
-        call = asyncio.create_task(interface.call_engine(self._client, engine, "unfrag_flush", cached, allocator))
+        call = asyncio.create_task(interface.call_engine(self._client, engine, method, *args))
         while not (await asyncio.wait([call], timeout=0.5))[0]:
-            if not await self.alive():  # vLLM never answers a call to an engine that died meanwhile
+            if not await self.alive():
                 call.cancel()
                 raise EngineDead
-        result: dict[str, Any] = call.result()
-        return result
+        return call.result()
 
 
 def combine(each: list[dict[str, Any]]) -> dict[str, Any]:
@@ -122,5 +158,6 @@ def combine(each: list[dict[str, Any]]) -> dict[str, Any]:
         "steps": min(stats["steps"] for stats in each),
         "age_seconds": max(stats["age_seconds"] for stats in each),
         "ranks": [rank for stats in each for rank in stats["ranks"]],
+        "pool": each[0]["pool"],
         "engines": [{"engine": i, **stats} for i, stats in enumerate(each)],
     }

@@ -7,6 +7,8 @@ import logging
 import os
 from typing import Any
 
+from unfrag.engine.pool import policy
+from unfrag.engine.pool.live import Compactor, before_each_step
 from unfrag.engine.pool.queue import GROWTH, ContiguousQueue
 
 logger = logging.getLogger("vllm.unfrag")
@@ -70,7 +72,7 @@ class _Asker:
 
 
 def around_engine_core(engine_core_class: Any) -> None:
-    """Make engines of this process install it once they are built. A fault leaves the stock pool."""
+    """Make engines of this process install what was asked for once they are built. A fault leaves the stock pool."""
     built = engine_core_class.__init__
     if getattr(built, "unfrag_pool", False):  # vLLM calls general plugins more than once
         return
@@ -79,14 +81,26 @@ def around_engine_core(engine_core_class: Any) -> None:
     def build(self: Any, *args: Any, **kwargs: Any) -> None:
         built(self, *args, **kwargs)
         try:
-            why = install(self.scheduler.kv_cache_manager)
+            _set_up(self)
         except Exception:
-            logger.exception("unfrag could not install the contiguous pool: the stock pool is used")
-            return
+            logger.exception("unfrag could not change the KV pool: the stock pool is used")
+
+    build.unfrag_pool = True  # type: ignore[attr-defined]
+    engine_core_class.__init__ = build
+
+
+def _set_up(engine_core: Any) -> None:
+    if wanted():
+        why = install(engine_core.scheduler.kv_cache_manager)
         if why is None:
             logger.info("unfrag: the KV pool keeps each request's blocks adjacent (--pool contiguous)")
         else:
             logger.warning("unfrag leaves the stock KV pool in place: %s", why)
-
-    build.unfrag_pool = True  # type: ignore[attr-defined]
-    engine_core_class.__init__ = build
+    if policy.wanted():
+        compactor = Compactor(engine_core)
+        engine_core._unfrag_compactor = compactor
+        if compactor.off is None:
+            before_each_step(engine_core, compactor)
+            logger.info("unfrag: the KV pool is compacted while serving (--compaction on)")
+        else:
+            logger.warning("unfrag does not compact the KV pool: %s", compactor.off)

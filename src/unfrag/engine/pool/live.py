@@ -1,0 +1,123 @@
+"""Compaction in a live engine core: passes on demand, passes by policy, and the switch that turns it off for good."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from itertools import pairwise
+from typing import Any
+
+from unfrag.engine import interface
+from unfrag.engine.pool import compaction, integrity, move
+from unfrag.engine.pool.policy import Policy, effort
+from unfrag.engine.runs import run_lengths
+
+logger = logging.getLogger("vllm.unfrag")
+
+PASS_BYTES = 64 << 20  # copied between two steps when it is asked to run to the end
+_PASS_MOST = 128
+
+
+class Compactor:
+    """One per engine core; everything runs in its one thread, between two steps."""
+
+    def __init__(self, engine_core: Any, policy: Policy | None = None) -> None:
+        self._engine_core = engine_core
+        self._scheduler = engine_core.scheduler
+        self._policy = policy or Policy()
+        self._active = False
+        self._steps_until_look = self._policy.look_every
+        self.off: str | None = compaction.refusal(self._scheduler)
+        """Why nothing is moved (any more)."""
+        self.moves = 0
+
+    def one_pass(self) -> dict[str, Any]:
+        """As much as may be done between two steps: ``live, cached, evicted, remaining``; ``why`` when it is off."""
+        most = max(8, min(_PASS_MOST, PASS_BYTES // max(1, interface.block_bytes(self._engine_core))))
+        done = self._compact(most)
+        if done.remaining == 0:
+            self._verify()
+        return {**done._asdict(), "why": self.off}
+
+    def tick(self) -> None:
+        """Before a step, when compaction in the background was asked for."""
+        self._steps_until_look -= 1
+        if self.off is not None or (self._steps_until_look > 0 and not self._active):
+            return
+        self._steps_until_look = self._policy.look_every
+        pool = self._scheduler.kv_cache_manager.block_pool
+        free = [block.block_id for block in pool.blocks if block.ref_cnt == 0 and not block.is_null]
+        largest = max(run_lengths(free), default=0)
+        scattered = (len(free) - largest) * interface.block_bytes(self._engine_core)
+        ratio = 1 - largest / len(free) if free else 0.0
+        moves = effort(self._policy, ratio, scattered, self._active)
+        was, self._active = self._active, moves > 0
+        if moves:
+            self._active = self._compact(moves).live > 0
+        if was and not self._active:
+            self._verify()
+
+    def _compact(self, most: int) -> compaction.Moved:
+        if self.off is not None:
+            return compaction.Moved()
+        try:
+            done = compaction.compact(self._scheduler, most, self._send)
+        except Exception as fault:
+            self._turn_off(f"a worker could not move blocks: {fault}")
+            return compaction.Moved()
+        self.moves += done.live
+        return done
+
+    def _send(self, copies: list[tuple[int, int]], tables: dict[str, tuple[list[int], ...]]) -> None:
+        answers = interface.on_every_rank(self._engine_core, functools.partial(move.move, copies=copies, tables=tables))
+        if any(answer != len(copies) for answer in answers):
+            raise RuntimeError(f"ranks moved {answers} blocks instead of {len(copies)} each")
+
+    def _verify(self) -> None:
+        if self.off is None and (found := check(self._scheduler)):
+            self._turn_off(f"the block pool does not hold together: {'; '.join(found[:3])}")
+
+    def _turn_off(self, why: str) -> None:
+        self.off, self._active = why, False
+        logger.error("unfrag: compaction is off from now on, the server goes on without it: %s", why)
+
+
+def check(scheduler: Any) -> list[str]:
+    """Violations of the pool's book-keeping; see :mod:`unfrag.engine.pool.integrity`."""
+    manager = scheduler.kv_cache_manager
+    return integrity.check(manager.block_pool, manager.coordinator.single_type_managers)
+
+
+def before_each_step(engine_core: Any, compactor: Compactor) -> None:
+    """Give the compactor its turn whenever the scheduler is about to plan a step. A fault in it never stops a step."""
+    schedule = engine_core.scheduler.schedule
+
+    @functools.wraps(schedule)
+    def turn_then_schedule(*args: Any, **kwargs: Any) -> Any:
+        try:
+            compactor.tick()
+        except Exception as fault:
+            compactor._turn_off(f"fault in its own code: {fault!r}")
+        return schedule(*args, **kwargs)
+
+    engine_core.scheduler.schedule = turn_then_schedule
+
+
+def block_map(scheduler: Any) -> dict[str, Any]:
+    """Blocks by id as ``[state, how many in a row]`` (null, pinned, cached, empty), and each request's runs."""
+    manager = scheduler.kv_cache_manager
+    stretches: list[list[Any]] = []
+    for block in manager.block_pool.blocks:
+        state = "pinned" if block.ref_cnt else "empty" if block.block_hash is None else "cached"
+        state = "null" if block.is_null else state
+        if stretches and stretches[-1][0] == state:
+            stretches[-1][1] += 1
+        else:
+            stretches.append([state, 1])
+    requests = []
+    for request in scheduler.running:
+        for group in manager.coordinator.single_type_managers:
+            ids = [b.block_id for b in group.req_to_blocks.get(request.request_id, ()) if not b.is_null]
+            runs = sum(b != a + 1 for a, b in pairwise(ids)) + bool(ids)
+            requests.append({"blocks": len(ids), "runs": runs})
+    return {"blocks": stretches, "requests": requests}

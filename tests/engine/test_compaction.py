@@ -1,0 +1,192 @@
+"""Compaction on a real engine stepped by hand: same calls, same batches, so any token that changes is its fault."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from vllm import SamplingParams
+from vllm.v1.core.sched.scheduler import Scheduler
+
+from unfrag.engine import core
+from unfrag.engine.pool import live, move
+from unfrag.engine.pool.install import install
+from unfrag.engine.pool.live import check
+
+IN_FLIGHT, BLOCKS, ANSWER = 32, 513, 120
+
+
+@pytest.fixture(scope="module", params=["stock", "contiguous"])
+def engine(request):
+    """A real engine in this process, with either pool."""
+    from unfrag.rig import environment
+    from unfrag.rig.model import ensure_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**environment.environment(), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
+            patch.setenv(name, value)
+        from vllm import LLM
+
+        llm = LLM(
+            str(ensure_model()),
+            max_model_len=2048,
+            block_size=32,
+            num_gpu_blocks_override=BLOCKS,
+            enforce_eager=True,
+            max_num_seqs=IN_FLIGHT,
+        )
+        if request.param == "contiguous":
+            assert install(engine_core(llm).scheduler.kv_cache_manager) is None
+        yield llm
+        llm.llm_engine.engine_core.shutdown()
+
+
+def engine_core(llm):
+    return llm.llm_engine.engine_core.engine_core
+
+
+def prompts(seed, number):
+    """Documents of 3 lengths that several requests share, and what each adds."""
+    rng = random.Random(seed)
+    documents = [[rng.randrange(10, 8000) for _ in range(length)] for length in (96, 256, 320, 416)]
+    return [
+        rng.choice(documents) + [rng.randrange(10, 8000) for _ in range(rng.randrange(8, 90))] for _ in range(number)
+    ]
+
+
+class Run:
+    """A crowd of requests, stepped; something may be done after each step."""
+
+    def __init__(self, llm, seed=1, each_step=lambda step: None, number=2 * IN_FLIGHT):
+        self.llm, self.engine = llm, llm.llm_engine
+        core.unfrag_flush(engine_core(llm), cached=True, allocator=False)
+        rng = random.Random(seed + 100)
+        for i, tokens in enumerate(prompts(seed, number)):
+            # Ends at different times, so that finished requests leave holes between those that go on.
+            length = ANSWER if i % 3 else rng.randrange(8, 40)
+            params = SamplingParams(max_tokens=length, temperature=0, ignore_eos=True)
+            self.engine.add_request(str(i), {"prompt_token_ids": tokens}, params)
+        self.answers: dict[str, list[int]] = {}
+        step = 0
+        while self.engine.has_unfinished_requests():
+            for output in self.engine.step():
+                if output.finished:
+                    self.answers[output.request_id] = list(output.outputs[0].token_ids)
+            each_step(step)
+            step += 1
+        assert check(engine_core(llm).scheduler) == []
+
+
+def test_no_token_changes_although_hundreds_of_blocks_move(engine):
+    moved = []
+
+    def compact(step):
+        if step % 3 == 0:
+            done = core.unfrag_compact(engine_core(engine))
+            assert done["why"] is None
+            moved.append(done["live"])
+
+    plain = Run(engine).answers
+    assert len(plain) == 2 * IN_FLIGHT
+    assert Run(engine).answers == plain, "the engine itself must repeat before compaction can be judged"
+    assert Run(engine, each_step=compact).answers == plain
+    assert sum(moved) >= 200, moved
+
+
+def test_the_test_sees_copies_that_are_dropped(engine, monkeypatch):
+    plain = Run(engine).answers
+    monkeypatch.setattr("vllm.v1.worker.utils.copy_kv_cache_blocks_inplace", lambda *args: None)
+    broken = Run(engine, each_step=lambda _: core.unfrag_compact(engine_core(engine))).answers
+    assert sum(broken[key] != plain[key] for key in plain) > IN_FLIGHT // 3
+
+
+def test_the_test_sees_tables_that_are_not_replaced(engine, monkeypatch):
+    plain = Run(engine).answers
+    monkeypatch.setattr(move, "_v1", lambda runner, tables: None)
+    broken = Run(engine, each_step=lambda _: core.unfrag_compact(engine_core(engine))).answers
+    assert broken != plain
+
+
+def test_a_flush_leaves_the_free_blocks_in_one_run(engine):
+    """Cached blocks dropped first, then passes with steps in between, as the endpoint does it."""
+    ratios = []
+
+    def flush(step):
+        if step == 60:
+            before = core.unfrag_flush(engine_core(engine), cached=True, allocator=False)["before"]
+            while not (done := core.unfrag_compact(engine_core(engine)))["finished"]:
+                pass
+            ratios.append(
+                (before["fragmentation_ratio"], done["after"]["fragmentation_ratio"], before["pinned_blocks"])
+            )
+
+    Run(engine, each_step=flush)
+    ((before, after, pinned),) = ratios
+    assert pinned > 100
+    assert after <= 0.05
+    assert after <= before
+
+
+def test_preempted_and_aborted_requests_come_through(engine):
+    """More than the pool holds, so requests are preempted; some are aborted right after their blocks moved."""
+
+    def stir(aborted):
+        def each_step(step):
+            if step % 2 == 0:
+                core.unfrag_compact(engine_core(engine))
+            if step in aborted:
+                engine.llm_engine.abort_request([aborted[step]])
+
+        return each_step
+
+    preemptions = []
+    original = Scheduler._preempt_request
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Scheduler,
+            "_preempt_request",
+            lambda self, request, *args, **kwargs: (
+                preemptions.append(request.request_id),
+                original(self, request, *args, **kwargs),
+            )[1],
+        )
+        pool = engine_core(engine).scheduler.kv_cache_manager.block_pool
+        hostages = pool.get_new_blocks(320)
+        try:
+            stirred = Run(engine, 5, stir({20: "4", 41: "7"})).answers
+        finally:
+            pool.free_blocks(hostages)
+    assert preemptions
+    assert len(stirred) == 2 * IN_FLIGHT - 2
+    assert pool.get_num_free_blocks() == BLOCKS - 1
+
+
+def test_a_worker_that_fails_switches_compaction_off_and_the_server_goes_on(engine, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("no memory for the copy")
+
+    def compact(_):
+        said.append(core.unfrag_compact(engine_core(engine))["why"])
+
+    said: list[str | None] = []
+    plain = Run(engine).answers
+    monkeypatch.setattr("vllm.v1.worker.utils.copy_kv_cache_blocks_inplace", fail)
+    try:
+        assert Run(engine, each_step=compact).answers == plain
+        assert "no memory" in said[-1]
+    finally:
+        del engine_core(engine)._unfrag_compactor
+
+
+def test_in_the_background_it_starts_and_stops_by_itself(engine, monkeypatch):
+    plain = Run(engine).answers
+    policy = live.Policy(start_ratio=0.2, start_bytes=1 << 20, stop_ratio=0.05, look_every=4)
+    compactor = live.Compactor(engine_core(engine), policy)
+    schedule = engine_core(engine).scheduler.schedule
+    live.before_each_step(engine_core(engine), compactor)
+    try:
+        assert Run(engine).answers == plain
+    finally:
+        engine_core(engine).scheduler.schedule = schedule
+    assert compactor.off is None
+    assert compactor.moves > 0
