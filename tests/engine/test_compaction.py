@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
@@ -16,14 +17,13 @@ from unfrag.engine.pool.live import check
 IN_FLIGHT, BLOCKS, ANSWER = 32, 513, 120
 
 
-@pytest.fixture(scope="module", params=["stock", "contiguous"])
-def engine(request):
-    """A real engine in this process, with either pool."""
+@contextlib.contextmanager
+def an_engine(ranks=1, **more):
     from unfrag.rig import environment
     from unfrag.rig.model import ensure_model
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**environment.environment(), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
+        for name, value in {**environment.environment(ranks), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
             patch.setenv(name, value)
         from vllm import LLM
 
@@ -34,11 +34,20 @@ def engine(request):
             num_gpu_blocks_override=BLOCKS,
             enforce_eager=True,
             max_num_seqs=IN_FLIGHT,
+            tensor_parallel_size=ranks,
+            **more,
         )
+        yield llm
+        llm.llm_engine.engine_core.shutdown()
+
+
+@pytest.fixture(scope="module", params=["stock", "contiguous"])
+def engine(request):
+    """A real engine in this process, with either pool."""
+    with an_engine() as llm:
         if request.param == "contiguous":
             assert install(engine_core(llm).scheduler.kv_cache_manager) is None
         yield llm
-        llm.llm_engine.engine_core.shutdown()
 
 
 def engine_core(llm):
@@ -181,12 +190,29 @@ def test_a_worker_that_fails_switches_compaction_off_and_the_server_goes_on(engi
 def test_in_the_background_it_starts_and_stops_by_itself(engine, monkeypatch):
     plain = Run(engine).answers
     policy = live.Policy(start_ratio=0.2, start_bytes=1 << 20, stop_ratio=0.05, look_every=4)
-    compactor = live.Compactor(engine_core(engine), policy)
-    schedule = engine_core(engine).scheduler.schedule
-    live.before_each_step(engine_core(engine), compactor)
-    try:
+    core_class = type(engine_core(engine))
+    compactor = engine_core(engine)._unfrag_compactor = live.Compactor(engine_core(engine), policy)
+    with monkeypatch.context() as patch:
+        for name in ("step", "step_with_batch_queue"):
+            patch.setattr(core_class, name, getattr(core_class, name))
+        live.before_each_step(core_class)
+        patch.setattr(engine_core(engine), "step_fn", engine_core(engine).step)
         assert Run(engine).answers == plain
-    finally:
-        engine_core(engine).scheduler.schedule = schedule
+    del engine_core(engine)._unfrag_compactor
     assert compactor.off is None
     assert compactor.moves > 0
+
+
+def test_two_ranks_move_alike():
+    moved = []
+
+    def compact(step):
+        if step % 3 == 0:
+            moved.append(core.unfrag_compact(engine_core(llm))["live"])
+
+    with an_engine(ranks=2) as llm:
+        plain = Run(llm, number=12).answers
+        assert Run(llm, number=12).answers == plain
+        assert Run(llm, each_step=compact, number=12).answers == plain
+        assert engine_core(llm)._unfrag_compactor.off is None
+    assert sum(moved) > 20

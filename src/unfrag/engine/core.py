@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from unfrag.engine import interface, ranks
-from unfrag.engine.pool.live import Compactor, block_map, check
+from unfrag.engine.pool.live import block_map, check, compactor_of
 from unfrag.engine.pool.queue import ContiguousQueue
 from unfrag.engine.runs import run_lengths
 
@@ -107,7 +107,7 @@ def unfrag_flush(self: Any, cached: bool, allocator: bool) -> dict[str, Any]:
 
 def unfrag_compact(self: Any) -> dict[str, Any]:
     """Becomes a method of ``EngineCore``: one pass of compaction, and the pool as it is then when no move is left."""
-    done = _compactor(self).one_pass()
+    done = compactor_of(self).one_pass()
     finished = done["remaining"] == 0 or done["live"] == 0
     return {**done, "finished": finished, "after": _readings(self).current(fresh=True) if finished else None}
 
@@ -115,13 +115,6 @@ def unfrag_compact(self: Any) -> dict[str, Any]:
 def unfrag_inspect(self: Any) -> dict[str, Any]:
     """Becomes a method of ``EngineCore``: the block map, and what does not hold together in the pool."""
     return {**block_map(self.scheduler), "violations": check(self.scheduler)}
-
-
-def _compactor(engine_core: Any) -> Compactor:
-    if not hasattr(engine_core, "_unfrag_compactor"):
-        engine_core._unfrag_compactor = Compactor(engine_core)
-    compactor: Compactor = engine_core._unfrag_compactor
-    return compactor
 
 
 def _readings(engine_core: Any) -> Readings:

@@ -33,14 +33,18 @@ def register() -> None:
         from vllm.v1.engine.core import EngineCore
 
         from unfrag.engine import core
-        from unfrag.engine.pool import install, policy
+        from unfrag.engine.pool import install, live, policy
 
         EngineCore.unfrag_memory_stats = core.unfrag_memory_stats
         EngineCore.unfrag_flush = core.unfrag_flush
         EngineCore.unfrag_compact = core.unfrag_compact
         EngineCore.unfrag_inspect = core.unfrag_inspect
-        if install.wanted() or policy.wanted():
-            install.around_engine_core(EngineCore)
+        if install.wanted():
+            from vllm.v1.core.kv_cache_manager import KVCacheManager
+
+            install.around_kv_cache_manager(KVCacheManager)
+        if policy.wanted():
+            live.before_each_step(EngineCore)
     except Exception:
         logger.exception("unfrag could not be loaded: the server runs as stock")
 

@@ -7,8 +7,6 @@ import logging
 import os
 from typing import Any
 
-from unfrag.engine.pool import policy
-from unfrag.engine.pool.live import Compactor, before_each_step
 from unfrag.engine.pool.queue import GROWTH, ContiguousQueue
 
 logger = logging.getLogger("vllm.unfrag")
@@ -71,9 +69,12 @@ class _Asker:
         return stock(request_id, num_tokens, *args)
 
 
-def around_engine_core(engine_core_class: Any) -> None:
-    """Make engines of this process install what was asked for once they are built. A fault leaves the stock pool."""
-    built = engine_core_class.__init__
+def around_kv_cache_manager(manager_class: Any) -> None:
+    """Make every manager of this process install the queue once it is built. A fault leaves the stock pool.
+
+    vLLM loads plugins from within ``EngineCore.__init__``, so it is the manager, built later in there, that is wrapped.
+    """
+    built = manager_class.__init__
     if getattr(built, "unfrag_pool", False):  # vLLM calls general plugins more than once
         return
 
@@ -81,26 +82,14 @@ def around_engine_core(engine_core_class: Any) -> None:
     def build(self: Any, *args: Any, **kwargs: Any) -> None:
         built(self, *args, **kwargs)
         try:
-            _set_up(self)
+            why = install(self)
         except Exception:
             logger.exception("unfrag could not change the KV pool: the stock pool is used")
-
-    build.unfrag_pool = True  # type: ignore[attr-defined]
-    engine_core_class.__init__ = build
-
-
-def _set_up(engine_core: Any) -> None:
-    if wanted():
-        why = install(engine_core.scheduler.kv_cache_manager)
+            return
         if why is None:
             logger.info("unfrag: the KV pool keeps each request's blocks adjacent (--pool contiguous)")
         else:
             logger.warning("unfrag leaves the stock KV pool in place: %s", why)
-    if policy.wanted():
-        compactor = Compactor(engine_core)
-        engine_core._unfrag_compactor = compactor
-        if compactor.off is None:
-            before_each_step(engine_core, compactor)
-            logger.info("unfrag: the KV pool is compacted while serving (--compaction on)")
-        else:
-            logger.warning("unfrag does not compact the KV pool: %s", compactor.off)
+
+    build.unfrag_pool = True  # type: ignore[attr-defined]
+    manager_class.__init__ = build

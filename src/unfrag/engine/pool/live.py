@@ -63,7 +63,7 @@ class Compactor:
         try:
             done = compaction.compact(self._scheduler, most, self._send)
         except Exception as fault:
-            self._turn_off(f"a worker could not move blocks: {fault}")
+            self.turn_off(f"a worker could not move blocks: {fault}")
             return compaction.Moved()
         self.moves += done.live
         return done
@@ -75,9 +75,10 @@ class Compactor:
 
     def _verify(self) -> None:
         if self.off is None and (found := check(self._scheduler)):
-            self._turn_off(f"the block pool does not hold together: {'; '.join(found[:3])}")
+            self.turn_off(f"the block pool does not hold together: {'; '.join(found[:3])}")
 
-    def _turn_off(self, why: str) -> None:
+    def turn_off(self, why: str) -> None:
+        """For good: said once, loudly, and the server goes on."""
         self.off, self._active = why, False
         logger.error("unfrag: compaction is off from now on, the server goes on without it: %s", why)
 
@@ -88,19 +89,35 @@ def check(scheduler: Any) -> list[str]:
     return integrity.check(manager.block_pool, manager.coordinator.single_type_managers)
 
 
-def before_each_step(engine_core: Any, compactor: Compactor) -> None:
-    """Give the compactor its turn whenever the scheduler is about to plan a step. A fault in it never stops a step."""
-    schedule = engine_core.scheduler.schedule
+def compactor_of(engine_core: Any) -> Compactor:
+    """The engine core's one, made when it is first asked for."""
+    if not hasattr(engine_core, "_unfrag_compactor"):
+        engine_core._unfrag_compactor = Compactor(engine_core)
+    compactor: Compactor = engine_core._unfrag_compactor
+    return compactor
 
-    @functools.wraps(schedule)
-    def turn_then_schedule(*args: Any, **kwargs: Any) -> Any:
+
+def before_each_step(engine_core_class: Any) -> None:
+    """Give the compactor its turn before every step of the engines of this process; its faults never stop a step."""
+    for name in ("step", "step_with_batch_queue"):
+        step = getattr(engine_core_class, name)
+        if getattr(step, "unfrag_compaction", False):  # vLLM calls general plugins more than once
+            return
+        setattr(engine_core_class, name, _after_a_turn(step))
+
+
+def _after_a_turn(step: Any) -> Any:
+    @functools.wraps(step)
+    def turn_then_step(engine_core: Any, *args: Any, **kwargs: Any) -> Any:
+        compactor = compactor_of(engine_core)
         try:
             compactor.tick()
         except Exception as fault:
-            compactor._turn_off(f"fault in its own code: {fault!r}")
-        return schedule(*args, **kwargs)
+            compactor.turn_off(f"fault in its own code: {fault!r}")
+        return step(engine_core, *args, **kwargs)
 
-    engine_core.scheduler.schedule = turn_then_schedule
+    turn_then_step.unfrag_compaction = True  # type: ignore[attr-defined]
+    return turn_then_step
 
 
 def block_map(scheduler: Any) -> dict[str, Any]:
