@@ -21,7 +21,7 @@ import httpx
 from unfrag.rig.environment import SERVED_NAME
 from unfrag.rig.server import Rig
 
-IN_FLIGHT, BLOCKS, WINDOW_SECONDS = 32, 801, 3.0
+IN_FLIGHT, BLOCKS, WINDOW_SECONDS = 32, 1361, 3.0
 
 
 class Crowd:
@@ -39,7 +39,7 @@ class Crowd:
         documents = [[random.Random(d).randrange(10, 8000) for _ in range(400)] for d in range(8)]
         with httpx.Client(timeout=120, trust_env=False) as client:
             while not self.stop.is_set():
-                own = [chance.randrange(10, 8000) for _ in range(chance.randrange(200, 600))]
+                own = [chance.randrange(10, 8000) for _ in range(chance.randrange(700, 1100))]
                 body = {
                     "model": SERVED_NAME,
                     "prompt": chance.choice(documents) + own,

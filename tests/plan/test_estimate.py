@@ -118,12 +118,31 @@ def test_what_cannot_be_is_said_in_one_line(capsys, tmp_path, flags, said):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(("content", "code"), [("{}", 3), ("[]", 3), ("nonsense", 2), ('{"num_hidden_layers": -3}', 3)])
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ('{"model_type": "bert", "num_hidden_layers": 12}', 3),
+        ("{}", 3),
+        ("[]", 3),
+        ("nonsense", 2),
+        ('{"num_hidden_layers": -3}', 3),
+    ],
+)
 def test_a_config_that_is_no_model(capsys, tmp_path, content, code):
     path = tmp_path / "config.json"
     path.write_text(content)
     assert cli.main(["plan", "--config", str(path), "--gpu", "H100"]) == code
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_gemmas_class_defaults_are_counted_with():
+    """The hub's config of Gemma 3 leaves out its layer types, its context and that its embeddings are tied."""
+    said = {"num_hidden_layers": 62, "hidden_size": 5376, "num_attention_heads": 32, "num_key_value_heads": 16}
+    shape = architecture.read(
+        {"model_type": "gemma3", "text_config": {**said, "head_dim": 128, "sliding_window": 1024}}
+    )
+    assert shape.layers == {"full": 10, "sliding": 52}
+    assert (shape.longest, shape.tied) == (131_072, True)
 
 
 def test_a_partial_config_says_what_it_assumed(capsys, tmp_path):

@@ -24,7 +24,9 @@ def ask(card="H100", count=1, load=None, free=True, fp8=False):
 
 
 def ranked(shape, asked, **choice):
-    return search.best(shape, search.for_workload(Choice(tp=asked.count, **choice), asked.workload), asked)
+    chosen = search.for_workload(Choice(tp=asked.count, **choice), asked.workload, shape)
+    best, *rest = search.best(shape, chosen, asked)
+    return [search.seated(shape, best, asked), *rest]
 
 
 def test_of_mla_it_weighs_context_parallel_and_data_parallel_attention_against_tensor_parallel():
@@ -58,10 +60,58 @@ def test_the_workload_sets_context_and_seats():
 
 
 def test_shared_prefixes_are_held_once():
-    plain, shared = (
-        ranked(LLAMA, ask(load=Workload(prompt=4000, output=100, shared=share)))[0].requests for share in (0.0, 0.9)
+    for share, held in ((0.0, 4100), (0.9, 500)):
+        best = ranked(LLAMA, ask(load=Workload(prompt=4000, output=100, shared=share)))[0]
+        assert best.requests == pytest.approx(best.tokens / held)
+
+
+def test_what_the_flags_start_is_what_was_promised(capsys, tmp_path):
+    """Seats are part of the plan: put back into it, they change nothing."""
+    given = ("--gpu", "H100", "--prompt-tokens", "3000", "--output-tokens", "400")
+    _, found = plan(capsys, tmp_path, LLAMA_8B, *given)
+    flags = {flag["flag"]: flag["value"] for flag in found["flags"]}
+    seats = int(flags["--max-num-seqs"])
+    assert 0.9 * found["requests_at_once"] <= seats <= found["requests_at_once"]
+    _, again = plan(capsys, tmp_path, LLAMA_8B, *given, "--max-num-seqs", str(seats))
+    assert again["kv_tokens"] == found["kv_tokens"]
+
+
+def test_more_than_fits_is_not_put_into_the_flags(capsys, tmp_path):
+    given = ("--gpu", "H100", "--prompt-tokens", "3000", "--output-tokens", "400", "--concurrency", "640")
+    _, found = plan(capsys, tmp_path, LLAMA_8B, *given)
+    flags = {flag["flag"]: flag["value"] for flag in found["flags"]}
+    assert found["enough"] is False
+    assert int(flags["--max-num-seqs"]) < 200
+    _, enough = plan(capsys, tmp_path, LLAMA_8B, *given, "--gpu-count", str(found["cards_needed"]))
+    assert enough["enough"] is True
+
+
+def test_without_a_workload_seats_are_left_to_vllm(capsys, tmp_path):
+    _, found = plan(capsys, tmp_path, LLAMA_8B, "--gpu", "H100")
+    assert "--max-num-seqs" not in found["command"]
+
+
+def test_stages_are_tried_where_tensor_parallel_cannot_take_all_cards():
+    best = ranked(LLAMA, ask("3090", 3))[0]
+    assert best.estimate.choice.pp * best.estimate.choice.tp in (1, 3)
+    large = msgspec.structs.replace(LLAMA, depth=96, layers={"full": 96}, longest=8192)
+    best = ranked(large, ask("3090", 3))[0]
+    assert (best.estimate.choice.pp, best.estimate.fits) == (3, True)
+
+
+def test_changes_that_are_not_needed_are_taken_back(capsys, tmp_path):
+    _, found = plan(capsys, tmp_path, LLAMA_8B, "--gpu", "4090")
+    assert found["would_fit_with"]
+    for left_out in found["would_fit_with"]:
+        flags = [part for change in found["would_fit_with"] if change != left_out for part in change.split()]
+        assert plan(capsys, tmp_path, LLAMA_8B, "--gpu", "4090", *flags)[1]["fits"] is not True
+
+
+def test_one_request_of_a_mixture_touches_few_experts():
+    one, many = (
+        ranked(GLM, ask("H200", load=Workload(prompt=100, output=100, concurrency=n)))[0].tpot_floor for n in (1, 500)
     )
-    assert shared == pytest.approx(plain * 4100 / 500, rel=0.01)
+    assert one < 4.5e9 * 2 / 4.8e12 < many
 
 
 def test_a_limit_that_the_bandwidth_forbids_is_named():
@@ -130,6 +180,15 @@ def test_other_makes_are_not_judged_by_cudas_numbers():
         (("--speculative-tokens", "2"), "MTP"),
         (("--output-tokens", "5"), "--prompt-tokens"),
         (("--tpot-limit-ms", "-1"), "above zero"),
+        (("--tpot-limit-ms", "nan"), "above zero"),
+        (("--kv-cache-dtype", "foo"), "fp8_e4m3"),
+        (("--dtype", "foo"), "bfloat16"),
+        (("--ep",), "has none"),
+        (("--max-num-seqs", "64", "--max-num-batched-tokens", "32"), "max_num_seqs (64)"),
+        (("--prompt-tokens", "200000"), "does not fit into a context"),
+        (("--prompt-tokens", "100", "--longest-tokens", "10"), "--longest-tokens"),
+        (("--instances", "4"), "--trace"),
+        (("--as", "systemd", "--json"), "give one"),
         (("--bench", "/nowhere"), "No such file"),
         (("--trace", "/nowhere"), "No such file"),
     ],

@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.reports import out, picture, print_json
     from unfrag.reports.plan import Sheet, printed, render, render_replay
 
+    _check(args)
     found = model.find(args.config)
     shape = architecture.read(found.config)
     load = _workload(args)
@@ -95,12 +96,16 @@ def run(args: argparse.Namespace) -> int:
         card=_card(args.gpu, args.gpu_memory),
         count=args.gpu_count,
         version=kv.version_of(args.engine_version),
-        free=args.tp is None and args.dcp is None and (args.pp or 1) == 1 and args.dp is None,
+        free=all(size is None for size in (args.tp, args.dcp, args.pp, args.dp)),
         fp8_kv=args.allow_kv_quantization,
         workload=load,
     )
-    ranked = search.best(shape, search.for_workload(_choice(args), load), ask)
+    asked = search.for_workload(_choice(args), load, shape)
+    ranked = search.best(shape, asked, ask)
     plan, backend = _asked(found, shape, args, ranked[0], ask)
+    plan = search.seated(shape, plan, ask)
+    if args.engine_version and ask.version == kv.version_of(None):
+        plan = _noted(plan, f"{args.engine_version[:60]} is no version that is understood: the newest is counted with")
     mended = search.mend(shape, plan, ask) if not plan.estimate.fits else None
     wanted = mended[0] if mended else plan
     chosen = flags.flags(shape, wanted, ask)
@@ -108,8 +113,13 @@ def run(args: argparse.Namespace) -> int:
     if args.svg:
         write_atomically(args.svg, picture.svg(wanted.estimate, ask.card, ask.count, args.model or found.name).encode())
     if args.manifest:
-        out().print(manifests.manifest(args.manifest, words, ask.count), end="", markup=False, soft_wrap=True)
+        chosen_split = wanted.estimate.choice
+        cards = chosen_split.tp * chosen_split.pp * chosen_split.dp
+        warning = "" if wanted.estimate.fits else f"this may not fit: {wanted.estimate.reason}"
+        text = manifests.manifest(args.manifest, words, cards, max(1, ask.count // cards), warning)
+        out().print(text, end="", markup=False, soft_wrap=True)
         return 0 if plan.estimate.fits is not False else 1
+    short = plan.enough is False or (plan.estimate.fits is False and not mended)
     sheet = Sheet(
         plan=plan,
         flags=chosen,
@@ -119,9 +129,7 @@ def run(args: argparse.Namespace) -> int:
         backend=backend,
         changes=mended[1] if mended else (),
         considered=flags.considered(shape, chosen) if args.explain else (),
-        cards_needed=search.cards_needed(shape, plan.estimate.choice, ask)
-        if plan.estimate.fits is False and not mended
-        else None,
+        cards_needed=search.cards_needed(shape, asked, ask) if short else None,
         reserved=_reserved(args.url) if args.url else None,
     )
     replayed = _replay(args, plan, ask) if args.trace else None
@@ -158,19 +166,38 @@ def _choice(args: argparse.Namespace) -> Choice:
     )
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Flags that do not go together."""
+    from math import isfinite
+
+    from unfrag.errors import UsageError
+
+    if args.manifest and args.json:
+        raise UsageError("--as prints a manifest and --json prints JSON; give one")
+    if args.instances > 1 and not args.trace:
+        raise UsageError("--instances shares out a trace; give --trace")
+    if args.instances > 1024:
+        raise UsageError("--instances: at most 1024 servers")
+    if args.gpu_count > 4096:
+        raise UsageError("--gpu-count: at most 4096 cards")
+    for name in ("tpot_limit_ms", "prefill_rate", "tpot_ms"):
+        value = getattr(args, name)
+        if value is not None and not (isfinite(value) and value > 0):
+            raise UsageError(f"--{name.replace('_', '-')} is a number above zero")
+    if args.trace and args.bench:
+        raise UsageError("--trace and --bench both say what is asked of the server; give one")
+    if args.output_tokens and not args.prompt_tokens and not args.trace:
+        raise UsageError("--output-tokens alone says little; give --prompt-tokens too")
+    if args.longest_tokens and args.longest_tokens < (args.prompt_tokens or 0) + (args.output_tokens or 0):
+        raise UsageError("--longest-tokens is less than --prompt-tokens and --output-tokens together")
+
+
 def _workload(args: argparse.Namespace) -> Workload:
     """From the trace or the bench, and what the flags say over it."""
     import msgspec
 
-    from unfrag.errors import UsageError
     from unfrag.plan import workload
 
-    if args.trace and args.bench:
-        raise UsageError("--trace and --bench both say what is asked of the server; give one")
-    if args.tpot_limit_ms is not None and args.tpot_limit_ms <= 0:
-        raise UsageError("--tpot-limit-ms is a time in milliseconds, above zero")
-    if args.output_tokens and not args.prompt_tokens and not args.trace:
-        raise UsageError("--output-tokens alone says little; give --prompt-tokens too")
     found = workload.Workload()
     if args.trace:
         found = workload.of_trace(args.trace)
@@ -188,13 +215,11 @@ def _workload(args: argparse.Namespace) -> Workload:
 
 
 def _replay(args: argparse.Namespace, plan: Plan, ask: Ask) -> Replay:
-    from unfrag.errors import NotEnoughEvidence, UsageError
+    from unfrag.errors import NotEnoughEvidence
     from unfrag.plan import budget, replay
 
     if plan.estimate.kv_tokens is None:
         raise NotEnoughEvidence("how many tokens the plan's pool holds is not known, so nothing can be replayed")
-    if args.prefill_rate <= 0 or args.tpot_ms < 0:
-        raise UsageError("--prefill-rate and --tpot-ms are a rate and a time; give values above zero")
     load = replay.Load(
         trace=args.trace,
         tokens=plan.estimate.kv_tokens,
@@ -209,7 +234,6 @@ def _replay(args: argparse.Namespace, plan: Plan, ask: Ask) -> Replay:
 
 def _asked(found: Model, shape: Architecture, args: argparse.Namespace, plan: Plan, ask: Ask) -> tuple[Plan, str]:
     """The plan with the best word on its weights (vLLM's, the checkpoint's, the formula's), and whose it is."""
-    import msgspec
 
     from unfrag import vllm_version
     from unfrag.facts import Unknown
@@ -219,10 +243,12 @@ def _asked(found: Model, shape: Architecture, args: argparse.Namespace, plan: Pl
 
     def with_weights(exact: int) -> Plan:
         again = estimate.estimate(shape, ask.card, ask.count, chosen, ask.version, exact)
-        return search.weigh(shape, again, ask)
+        return search.weigh(shape, again, ask, exact)
 
     measured = weights.measured(shape, chosen, found.weights_bytes)
-    if args.formula or args.engine_version or chosen.dp > 1:
+    loaded_otherwise = args.quantization and not shape.quantization  # quantised while loading, after what can be asked
+    unasked = args.formula or args.engine_version or chosen.dp > 1 or loaded_otherwise
+    if unasked:
         answer: introspect.Introspection | Unknown = Unknown("vLLM was not asked")
     else:
         given = {"quantization": args.quantization, "dtype": args.dtype, "enable_expert_parallel": args.ep or None}
@@ -232,10 +258,16 @@ def _asked(found: Model, shape: Architecture, args: argparse.Namespace, plan: Pl
         return with_weights(answer.weights_bytes), f"weights: vLLM {vllm_version.installed()}, asked; the rest: formula"
     if measured is not None:
         return with_weights(measured), "weights: the checkpoint's own size, divided by formula; the rest: formula"
-    if args.formula or args.engine_version or chosen.dp > 1:
+    if unasked:
         return plan, "formula"
-    why = (*plan.estimate.notes, f"by formula: {answer.why}")
-    return msgspec.structs.replace(plan, estimate=msgspec.structs.replace(plan.estimate, notes=why)), "formula"
+    return _noted(plan, f"by formula: {answer.why}"), "formula"
+
+
+def _noted(plan: Plan, note: str) -> Plan:
+    import msgspec
+
+    estimate = msgspec.structs.replace(plan.estimate, notes=(*plan.estimate.notes, note))
+    return msgspec.structs.replace(plan, estimate=estimate)
 
 
 def _reserved(url: str) -> tuple[Reserved, ...] | Unknown:

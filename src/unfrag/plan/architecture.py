@@ -5,30 +5,15 @@ Names follow ``transformers``; summaries are taken too (``layer_types`` as count
 
 from __future__ import annotations
 
+import tomllib
+from functools import cache
+from importlib import resources
 from typing import Any
 
 import msgspec
 
 from unfrag.errors import NotEnoughEvidence, UsageError
 
-# What a model type's own defaults are, where its config may leave them out.
-_GDN = {
-    "linear_num_key_heads": 16,
-    "linear_num_value_heads": 32,
-    "linear_key_head_dim": 128,
-    "linear_value_head_dim": 128,
-    "linear_conv_kernel_dim": 4,
-}
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "deepseek_v2": {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
-    "deepseek_v3": {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
-    "glm4_moe_lite": {"first_k_dense_replace": 1},
-    "qwen3_next": _GDN,
-    "qwen3_5": {**_GDN, "mamba_ssm_cache_dtype": "float32", "attn_output_gate": True},
-    "qwen3_5_moe": {**_GDN, "mamba_ssm_cache_dtype": "float32", "attn_output_gate": True},
-    "gpt_oss": {"moe_intermediate_size": 2880, "num_experts_per_tok": 4},
-    "mixtral": {"n_routed_experts": 8},
-}
 _ALIASES = {
     "n_routed_experts": ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"),
     "num_hidden_layers": ("num_hidden_layers", "n_layer", "num_layers"),
@@ -44,7 +29,14 @@ _ALIASES = {
 }
 _SPARSE_MLA = ("deepseek_v32", "glm_moe_dsa", "deepseek_v3_2")
 _UNKNOWN_LAYOUT = ("deepseek_v4", "deepseek_v4_1")
+_ENCODERS = ("bert", "roberta", "xlm-roberta", "modernbert", "distilbert", "deberta-v2", "electra", "vit", "clip")
 _NOT_GATED = ("nemotron_h", "nemotron", "gpt2", "opt", "falcon", "phi", "gpt_neox")
+
+
+@cache
+def _defaults() -> dict[str, dict[str, Any]]:
+    """What a model type's own defaults are, where its config may leave them out."""
+    return tomllib.loads(resources.files("unfrag").joinpath("data", "model_defaults.toml").read_text("utf-8"))
 
 
 class Architecture(msgspec.Struct, frozen=True):
@@ -119,9 +111,11 @@ def read(raw: Any) -> Architecture:
     config = {k: v for k, v in {**raw, **inner}.items() if v is not None}
     outer = str(raw.get("model_type") or config.get("model_type") or "").lower()
     model_type = outer.removesuffix("_text")
+    if model_type in _ENCODERS:
+        raise NotEnoughEvidence(f"{model_type} is an encoder: it keeps no KV cache, so there is nothing to plan")
     assumed: list[str] = []
-    for key, value in _DEFAULTS.get(model_type, {}).items():
-        if key not in config:
+    for key, value in _defaults().get(model_type, {}).items():
+        if not any(alias in config for alias in _ALIASES.get(key, (key,))):
             config[key] = value
             assumed.append(f"{key}={value} (default of {model_type})")
     get = _Reader(config)

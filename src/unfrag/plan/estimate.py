@@ -74,7 +74,7 @@ def estimate(
     Raises:
         UsageError: the split is impossible, in vLLM's own words where it has some.
     """
-    if (why := limits.splits(a, choice, count)) is not None:
+    if (why := limits.flags(a, choice) or limits.splits(a, choice, count)) is not None:
         raise UsageError(why)
     refused = limits.card(a, card, choice) if version >= _LIMITS_READ_IN else None
     held = weights_of_rank(a, choice, exact_weights)

@@ -84,9 +84,6 @@ def _sizes(plan: Plan, ask: Ask) -> tuple[_Lever, ...]:
     c, load = plan.estimate.choice, ask.workload
     length = "the longest request of the workload" if load.longest else "the context that is planned for"
     fp8 = (c.kv_dtype or "").startswith("fp8")
-    seats = "the requests that are planned for"
-    if c.max_num_seqs is None:
-        seats = "what the cache holds at a quarter of the full length each; the sampler's peak shrinks as well"
     return (
         _Lever("max-model-len", _said(plan.estimate.max_model_len), length),
         _Lever(
@@ -101,7 +98,7 @@ def _sizes(plan: Plan, ask: Ask) -> tuple[_Lever, ...]:
             "the share of each card that vLLM takes",
             {"utilization": None},
         ),
-        _Lever("max-num-seqs", _said(_seats(plan)), seats, {"max_num_seqs": None}),
+        _Lever("max-num-seqs", _said(c.max_num_seqs), "the requests that are planned for", {"max_num_seqs": None}),
         _Lever("max-num-batched-tokens", _said(c.step_tokens), "tokens of a step", {"step_tokens": None}),
         _Lever("block-size", _said(c.block_tokens), "as asked; in tokens"),
     )
@@ -170,12 +167,3 @@ def _saving(a: Architecture, plan: Plan, without: Choice, ask: Ask) -> str:
     replicas = max(1, ask.count // (without.tp * without.pp))
     after, was = now * plan.replicas / length, before.kv_tokens * replicas / length
     return "" if abs(after - was) < 0.005 * after else f"{after:.1f} requests of {length:,} tokens instead of {was:.1f}"
-
-
-def _seats(plan: Plan) -> int | None:
-    if plan.estimate.choice.max_num_seqs:
-        return plan.estimate.choice.max_num_seqs
-    held = plan.estimate.max_concurrency
-    if not held or held < 1:
-        return None
-    return max(4, min(1024, int(held * 4)))

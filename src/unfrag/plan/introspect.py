@@ -21,6 +21,15 @@ from unfrag.facts import Unknown
 from unfrag.files import write_atomically
 
 _TIMEOUT_SECONDS = 90
+# What a build without the right kernels says; a wrong configuration is a ValueError or pydantic's.
+_CANNOT_BE_ASKED = (
+    "NotImplementedError",
+    "RuntimeError",
+    "AttributeError",
+    "ImportError",
+    "ModuleNotFoundError",
+    "Model arch",
+)
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -89,7 +98,10 @@ def _child(request: dict[str, object]) -> Introspection | Unknown:
             return Unknown(f"vLLM did not answer within {_TIMEOUT_SECONDS} s")
     last = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1:]
     if done.returncode != 0 or not last:
-        return Unknown(f"vLLM refuses the configuration: {_reason(done.stderr.decode('utf-8', 'replace'))}")
+        why = _reason(done.stderr.decode("utf-8", "replace"))
+        if why.startswith(_CANNOT_BE_ASKED):
+            return Unknown(f"the vLLM installed here cannot be asked about this model ({why})")
+        return Unknown(f"vLLM refuses the configuration: {why}")
     try:
         return msgspec.json.decode(last[0], type=Introspection)
     except (msgspec.DecodeError, msgspec.ValidationError) as fault:

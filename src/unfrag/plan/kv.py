@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FP8_SPARSE_PAGE = 656  # fp8_ds_mla: 512 of FP8, 16 of scales, 128 of bfloat16 rope
 _INDEXER_SCALE = 4
+_NVFP4 = 0.5 + 1 / 16  # a scale of one byte for 16 numbers
 _MAMBA_ALIGN = 16
 _DECIDED_BY_CONCURRENCY = (0, 21)  # from here on the printed tokens are concurrency times length
 _GLM_FLASH_IS_MLA = (0, 14)
@@ -112,7 +113,7 @@ def cache(
             return None
         if tp > heads:
             notes.append(f"{heads} KV heads on {tp} ranks: each rank keeps a whole one")
-        per_layer = 2 * max(1, math.ceil(heads / tp)) * head_dim * bytes_each
+        per_layer = int(2 * max(1, math.ceil(heads / tp)) * head_dim * bytes_each)
         dcp = 1 if tp <= heads else min(dcp, tp // heads)
     if a.is_mla and tp > 1 and dcp == 1:
         notes.append(f"MLA's latent is not divided by tensor parallel: {tp} ranks keep the same bytes")
@@ -128,9 +129,11 @@ def cache(
     return Cache(per_layer, slots, groups, tokens, extra, max(1, dcp), tuple(notes))
 
 
-def _element(a: Architecture, kv_dtype: str | None) -> tuple[int, bool]:
+def _element(a: Architecture, kv_dtype: str | None) -> tuple[float, bool]:
     """(bytes of one number, is it FP8)."""
     said = (kv_dtype or "auto").lower()
+    if said.startswith("nvfp4"):
+        return _NVFP4, False
     if said.startswith("fp8") or said == "int8" or (said == "auto" and a.kv_quantised):
         return 1, True
     return (4 if a.dtype in ("float32", "float") and said == "auto" else 2), False

@@ -17,8 +17,29 @@ if TYPE_CHECKING:
     from unfrag.plan.estimate import Choice
 
 _OLDEST = 7.0
+_CUDA_BLOCK = 16
 _AMPERE, _ADA, _HOPPER, _BLACKWELL, _CONSUMER_BLACKWELL = 8.0, 8.9, 9, 10, 12
 _LEAST_CAPABILITY = {"fp8": 7.5, "int4": 7.5, "int4-experts": 7.5, "mxfp4": 8.0, "nvfp4": 7.5}
+
+
+_DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
+_KV_DTYPES = ("auto", "float16", "bfloat16", "fp8", "int8", "nvfp4", "turboquant")  # and what begins like them
+
+
+def flags(a: Architecture, choice: Choice) -> str | None:
+    """Why vLLM refuses these values whatever the card, with what to do; None when it does not."""
+    if choice.dtype and choice.dtype.removeprefix("torch.") not in _DTYPES:
+        return f"--dtype {choice.dtype[:40]}: choose one of {', '.join(_DTYPES)}"
+    if choice.kv_dtype and not choice.kv_dtype.startswith(_KV_DTYPES):
+        return f"--kv-cache-dtype {choice.kv_dtype[:40]}: choose auto, bfloat16, fp8, fp8_e4m3, fp8_e5m2 or nvfp4"
+    if choice.expert_parallel and not a.experts:
+        return "--ep divides experts, and this model has none; leave it away"
+    if choice.step_tokens and choice.max_num_seqs and choice.step_tokens < choice.max_num_seqs:
+        return (
+            f"max_num_batched_tokens ({choice.step_tokens}) must be greater than or equal to "
+            f"max_num_seqs ({choice.max_num_seqs}); raise the one or lower the other"
+        )
+    return None
 
 
 def splits(a: Architecture, choice: Choice, count: int) -> str | None:
@@ -59,6 +80,8 @@ def card(a: Architecture, card: Card, choice: Choice) -> str | None:
         return None
     if has < _OLDEST:
         return f"vLLM has no kernels for {card.name} (compute capability {has:g}; {_OLDEST:g} is the oldest)"
+    if choice.block_tokens and choice.block_tokens % _CUDA_BLOCK:
+        return f"--block-size {choice.block_tokens}: on CUDA a block holds a multiple of {_CUDA_BLOCK} tokens"
     if choice.dtype == "bfloat16" and has < _AMPERE:
         return f"Bfloat16 wants compute capability {_AMPERE}, {card.name} has {has:g}; use --dtype half"
     how = weights.scheme(a, choice.quantization)
@@ -93,6 +116,11 @@ def notes(a: Architecture, card: Card, choice: Choice) -> list[str]:
     """What works otherwise than its name says on this card."""
     found: list[str] = []
     has = card.capability
+    if choice.max_model_len and a.longest and choice.max_model_len > a.longest:
+        found.append(
+            f"{choice.max_model_len:,} tokens are more than the model's {a.longest:,}: vLLM refuses that unless the "
+            "config scales RoPE"
+        )
     if not card.is_cuda or not has:
         return found
     if (first := backend(a, card)) is not None:

@@ -13,12 +13,14 @@ KINDS = ("supervisor", "systemd", "compose", "kubernetes")
 IMAGE = "vllm/vllm-openai:v0.32.0"
 
 
-def manifest(kind: str, words: list[str], cards: int, port: int = 8000) -> str:
+def manifest(kind: str, words: list[str], cards: int, servers: int = 1, warning: str = "", port: int = 8000) -> str:
     """The text of one of ``KINDS``.
 
     Args:
         words: ``vllm serve MODEL …``.
-        cards: how many the server takes.
+        cards: how many one server takes.
+        servers: equal ones that share the machine.
+        warning: goes into a comment on top.
     """
     model = words[2]
     return (
@@ -29,6 +31,8 @@ def manifest(kind: str, words: list[str], cards: int, port: int = 8000) -> str:
             model=model,
             name=_name(model),
             cards=cards,
+            servers=servers,
+            warning=" ".join(warning.split()),
             port=port,
             image=IMAGE,
             local=model.startswith(("/", ".")),

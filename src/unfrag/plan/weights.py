@@ -184,6 +184,17 @@ def _feed_forward(a: Architecture, each: _Bytes, tp: int, pp: int, dp: int) -> f
     )
 
 
+def expert_bytes(a: Architecture, choice: Choice) -> float:
+    """Of one rank: what the routed experts take."""
+    if not a.experts:
+        return 0.0
+    each = _Bytes(a, scheme(a, choice.quantization), choice.dtype)
+    layers = math.ceil((a.layers.get("mlp", a.depth) - a.dense_layers) / choice.pp)
+    width = 3 if a.gated else 2
+    one = width * (a.hidden or 0) * (a.moe_intermediate or 0) * each.expert
+    return layers * a.experts * one / (choice.tp * choice.dp)
+
+
 def measured(a: Architecture, choice: Choice, total: int | None) -> int | None:
     """Bytes on one rank of a checkpoint of ``total`` bytes, divided as the formula divides its own.
 

@@ -92,7 +92,10 @@ def render(sheet: Sheet, explain: bool, console: Console) -> None:
     if sheet.changes:
         console.print(f"it would with {escape(' '.join(sheet.changes))}, as in the line below")
     if sheet.cards_needed:
-        console.print(f"{sheet.cards_needed} of these cards would hold it: --gpu-count {sheet.cards_needed}")
+        console.print(f"{sheet.cards_needed} of these cards would be enough: --gpu-count {sheet.cards_needed}")
+    refused = [note for note in found.notes if "vLLM refuses" in note]
+    for note in refused:
+        console.print(f"[yellow]careful: {escape(note)}[/yellow]")
     console.print()
     console.print(_picture(found, card))
     _capacity(sheet, console)
@@ -100,6 +103,9 @@ def render(sheet: Sheet, explain: bool, console: Console) -> None:
     for flag in sheet.flags:
         _flag(flag, explain, console)
     console.print(f"\n{escape(sheet.command)}")
+    servers = sheet.plan.replicas // sheet.plan.estimate.choice.dp
+    if servers > 1:
+        console.print(f"start it {servers} times, each with cards and a port of its own", style="dim")
     if sheet.second is not None:
         how = escape(_how(sheet.second))
         console.print(f"\nnext best: {how}; {_why_not(sheet.plan, sheet.second)}", style="dim")
@@ -109,6 +115,8 @@ def render(sheet: Sheet, explain: bool, console: Console) -> None:
             console.print(f"  {flag.flag}: {escape(flag.why)}", style="dim")
     _reserved(sheet.reserved, console)
     for note in found.notes:
+        if note in refused:
+            continue
         console.print(f"note: {escape(note)}", style="dim")
     console.print(
         f"not verified on this card: computed from the configuration ({sheet.backend}), no weight was loaded",
@@ -158,6 +166,7 @@ def _how(plan: Plan) -> str:
     chosen = plan.estimate.choice
     parts = [f"tensor {chosen.tp}"]
     parts += [f"data {chosen.dp} with divided experts"] if chosen.dp > 1 else []
+    parts += [f"pipeline {chosen.pp}"] if chosen.pp > 1 else []
     parts += [f"{plan.replicas} servers"] if plan.replicas > chosen.dp else []
     parts += [f"decode context {chosen.dcp}"] if chosen.dcp > 1 else []
     return ", ".join([*parts, f"KV {chosen.kv_dtype or 'as the model'}"])
