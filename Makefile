@@ -44,6 +44,10 @@ bench: setup ## Every number the README claims
 	$(BIN)/python benchmarks/health_poll.py
 	$(BIN)/python benchmarks/diagnose_speed.py
 	$(BIN)/python benchmarks/plan_rig.py
+	$(BIN)/python benchmarks/pool.py --synthetic
+	$(BIN)/python benchmarks/pool_cost.py
+	$(BIN)/python benchmarks/compaction.py
+	$(BIN)/python benchmarks/offload_copies.py
 	$(BIN)/unfrag demo
 
 lock: ## Write requirements.lock anew from what is in .venv

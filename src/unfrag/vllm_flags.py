@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unfrag.facts import Unknown
 
 LISTED = ("0.32",)
-PLUGIN_FLAGS = ("--pool", "--enable-expert-cache", "--expert-cache-bytes", "--rig")
+PLUGIN_FLAGS = ("--pool", "--compaction", "--enable-expert-cache", "--expert-cache-bytes", "--rig")
 # Other engines' flags in a vLLM line, and what guides made up.
 NEVER = {
     "--enable-expert-cache": "no flag of vLLM; unfrag's plugin will bring it (`unfrag serve`)",

@@ -1,4 +1,4 @@
-"""Drop a server's evictable cached KV blocks and give unused memory back. Harms no running request."""
+"""Drop a server's cached KV blocks, give unused memory back, move blocks together. Harms no running request."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ NAME = "flush"
 EXAMPLES = """\
   unfrag flush --dry-run
   unfrag flush
-  unfrag flush --only allocator
+  unfrag flush --only compact
 """
 
-_SHOWN = ("cached_blocks", "free_blocks", "largest_free_block")
+_SHOWN = ("cached_blocks", "free_blocks", "largest_free_block", "fragmentation_ratio")
+_PARTS = ("cached", "allocator", "compact")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
-    parser.add_argument("--only", choices=("cached", "allocator"), help="do only one of the two")
+    parser.add_argument("--only", choices=_PARTS, help="do only one of the three")
     parser.add_argument("--dry-run", action="store_true", help="show what there is to flush")
     parser.add_argument("--json", action="store_true")
 
@@ -38,13 +39,19 @@ def run(args: argparse.Namespace) -> int:
         if not isinstance(pool, Pool):
             raise NotEnoughEvidence(f"{args.url}: {pool.why}")
         if args.dry_run:
-            drops = 0 if args.only == "allocator" else pool.cached_blocks
+            drops = pool.cached_blocks if args.only in (None, "cached") else 0
+            scattered = pool.free_blocks - pool.largest_free_block
             if args.json:
-                print_json({"schema_version": 1, "would_drop_blocks": drops, "pinned_blocks": pool.pinned_blocks})
+                found = {"would_drop_blocks": drops, "pinned_blocks": pool.pinned_blocks, "scattered_blocks": scattered}
+                print_json({"schema_version": 1, **found})
             else:
-                out().print(f"would drop {drops} cached blocks; {pool.pinned_blocks} in use stay as they are")
+                moved = "may move" if args.only in (None, "compact") else "stay where they are"
+                out().print(
+                    f"would drop {drops} cached blocks; {pool.pinned_blocks} in use keep their contents and {moved}; "
+                    f"{scattered} of {pool.free_blocks} free ones lie outside the largest run"
+                )
             return 0
-        wanted = {"cached": args.only != "allocator", "allocator": args.only != "cached"}
+        wanted = {part: args.only in (None, part) for part in _PARTS}
         token = os.environ.get("UNFRAG_TOKEN")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
@@ -57,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
         raise NotEnoughEvidence(f"{args.url}: /flush_cache answers {answer.status_code}: {answer.text[:200]}")
     try:
         result = answer.json()
-        lines = [f"{name:20} {result['before'][name]:>8} -> {result['after'][name]}" for name in _SHOWN]
+        lines = [f"{name:20} {_number(result['before'][name])} -> {_number(result['after'][name])}" for name in _SHOWN]
+        lines += _compaction(result.get("compaction"))
         lines.append(f"in {result['seconds'] * 1000:.0f} ms")
     except (ValueError, LookupError, TypeError) as fault:
         raise NotEnoughEvidence(f"{args.url}: /flush_cache does not answer as unfrag's plugin does") from fault
@@ -66,3 +74,18 @@ def run(args: argparse.Namespace) -> int:
         return 0
     out().print("\n".join(lines))
     return 0
+
+
+def _number(value: float) -> str:
+    return f"{value:>8.3f}" if isinstance(value, float) else f"{value:>8}"
+
+
+def _compaction(done: object) -> list[str]:
+    """What was moved in each engine, and why not more."""
+    lines = []
+    for engine in done if isinstance(done, list) else [done]:
+        if engine is not None:
+            lines.append(f"moved {engine['live']} blocks in use and {engine['cached']} cached ones")
+            if engine["why"]:
+                lines.append(f"nothing more is moved: {engine['why']}")
+    return lines
