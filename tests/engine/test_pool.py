@@ -257,7 +257,7 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolMachine = PoolMachine.TestCase
-TestPoolMachine.settings = settings(max_examples=220, stateful_step_count=50, deadline=None)
+TestPoolMachine.settings = settings(max_examples=260, stateful_step_count=50, deadline=None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 63), st.integers(1, 12)), max_size=60))
