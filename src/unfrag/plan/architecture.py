@@ -30,7 +30,7 @@ _ALIASES = {
 _SPARSE_MLA = ("deepseek_v32", "glm_moe_dsa", "deepseek_v3_2")
 _UNKNOWN_LAYOUT = ("deepseek_v4", "deepseek_v4_1")
 _ENCODERS = ("bert", "roberta", "xlm-roberta", "modernbert", "distilbert", "deberta-v2", "electra", "vit", "clip")
-_NOT_GATED = ("nemotron_h", "nemotron", "gpt2", "opt", "falcon", "phi", "gpt_neox")
+_NOT_GATED = ("nemotron_h", "nemotron", "gpt2", "opt", "falcon", "phi", "gpt_neox", "starcoder2")
 
 
 @cache
@@ -125,6 +125,8 @@ def read(raw: Any) -> Architecture:
     heads, hidden = get.count("num_attention_heads"), get.count("hidden_size")
     head_dim = get.count("head_dim") or (hidden // heads if hidden and heads else None)
     kv_heads = get.count("num_key_value_heads") or heads
+    if config.get("multi_query") and not config.get("new_decoder_architecture"):
+        kv_heads = 1
     experts = get.count("n_routed_experts") or 0
     layers = _layers(config, depth)
     mla = get.count("kv_lora_rank") if get.count("qk_rope_head_dim") else None
