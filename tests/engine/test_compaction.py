@@ -9,7 +9,7 @@ import pytest
 from vllm import SamplingParams
 from vllm.v1.core.sched.scheduler import Scheduler
 
-from unfrag.engine import core
+from unfrag.engine import core, interface
 from unfrag.engine.pool import live, move
 from unfrag.engine.pool.install import install
 from unfrag.engine.pool.live import check
@@ -25,8 +25,9 @@ def an_engine(ranks=1, **more):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**environment.environment(ranks), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
             patch.setenv(name, value)
-        from vllm import LLM
+        from vllm import LLM, envs
 
+        envs.disable_envs_cache()  # of the engine before in this process
         llm = LLM(
             str(ensure_model()),
             max_model_len=2048,
@@ -201,6 +202,40 @@ def test_in_the_background_it_starts_and_stops_by_itself(engine, monkeypatch):
     del engine_core(engine)._unfrag_compactor
     assert compactor.off is None
     assert compactor.moves > 0
+
+
+class OneRankFails:
+    """A copy that fails on one rank, and only when told."""
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def __call__(self, worker):
+        from vllm.v1.worker import utils
+
+        def fail(*args):
+            raise RuntimeError("no memory for the copy")
+
+        if worker.rank == self.rank:
+            utils.copy_kv_cache_blocks_inplace = fail
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_when_one_of_two_ranks_fails_both_go_back(rank):
+    said = []
+
+    def compact(step):
+        if step == 10:
+            interface.on_every_rank(engine_core(llm), OneRankFails(rank))
+        if step >= 10:
+            said.append(core.unfrag_compact(engine_core(llm))["why"])
+
+    with an_engine(ranks=2) as llm:
+        plain = Run(llm, number=12).answers
+        assert Run(llm, each_step=compact, number=12).answers == plain
+        assert "no memory" in said[-1]
+        ranks = core.Readings(engine_core(llm)).current(fresh=True)["ranks"]
+        assert [entry["rank"] for entry in ranks] == [0, 1], "no rank's answer is left over from the failed move"
 
 
 def test_two_ranks_move_alike():

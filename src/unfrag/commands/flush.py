@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
@@ -80,7 +80,7 @@ def _number(value: float) -> str:
     return f"{value:>8.3f}" if isinstance(value, float) else f"{value:>8}"
 
 
-def _compaction(done: object) -> list[str]:
+def _compaction(done: Any) -> list[str]:
     """What was moved in each engine, and why not more."""
     lines = []
     for engine in done if isinstance(done, list) else [done]:

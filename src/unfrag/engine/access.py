@@ -26,6 +26,9 @@ def refusal(request: Request) -> str | None:
         return None
     if not _is_loopback(request.client.host if request.client else ""):
         return f"only callers on this machine may do this, or ones with the bearer token of {TOKEN_VARIABLE}"
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    if host and not _is_loopback(host):
+        return f"ask for it by this machine's own name (127.0.0.1), not as {host}, or with the bearer token"
     origin = request.headers.get("origin")
     if origin is not None and not _is_loopback(urlsplit(origin).hostname or ""):
         return "a web page of another site may not do this"

@@ -108,7 +108,7 @@ def unfrag_flush(self: Any, cached: bool, allocator: bool) -> dict[str, Any]:
 def unfrag_compact(self: Any) -> dict[str, Any]:
     """Becomes a method of ``EngineCore``: one pass of compaction, and the pool as it is then when no move is left."""
     done = compactor_of(self).one_pass()
-    finished = done["remaining"] == 0 or done["live"] == 0
+    finished = done["live"] == 0
     return {**done, "finished": finished, "after": _readings(self).current(fresh=True) if finished else None}
 
 

@@ -43,13 +43,16 @@ def block_tokens(engine_core: Any) -> int:
 def block_bytes(engine_core: Any) -> int:
     """Bytes of one block on one rank, all layers (``KVCacheConfig.kv_cache_tensors``)."""
     config = engine_core.scheduler.kv_cache_config
-    return int(sum(tensor.size for tensor in config.kv_cache_tensors) // config.num_blocks)
+    return int(sum(tensor.size for tensor in config.kv_cache_tensors) // max(1, config.num_blocks))
 
 
 def held_slots(engine_core: Any) -> Iterator[tuple[int, int]]:
     """For each running request: (token slots of its blocks, tokens computed into them), first KV group."""
     scheduler = engine_core.scheduler
-    manager = scheduler.kv_cache_manager.coordinator.single_type_managers[0]
+    managers = scheduler.kv_cache_manager.coordinator.single_type_managers
+    if not managers:  # an encoder keeps no KV
+        return
+    manager = managers[0]
     for request in scheduler.running:
         blocks = manager.req_to_blocks.get(request.request_id, ())
         yield len(blocks) * manager.block_size, request.num_computed_tokens

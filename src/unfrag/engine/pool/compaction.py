@@ -20,19 +20,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unfrag.engine.pool.queue import ContiguousQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    Send = Callable[[list[tuple[int, int]], dict[str, tuple[list[int], ...]]], None]
+    Tables = dict[str, tuple[list[int] | None, ...]]
+    Send = Callable[[list[tuple[int, int]], Tables, Tables], None]
 
 # Connectors that keep no block ids of running requests. None was verified, so with any connector nothing moves.
 SAFE_CONNECTORS: tuple[str, ...] = ()
 
 
-class Move(NamedTuple):
-    """A block in use goes from ``source`` to ``target``; what ``target`` caches goes to ``spill`` first."""
+class Pair(NamedTuple):
+    """A block in use and the free one it should go to; ``held``: (manager, request, position) of its tables."""
 
     source: Any
     target: Any
+    held: list[tuple[Any, str, int]]
+
+
+class Move(NamedTuple):
+    """A pair that is moved now; what the target caches goes to ``spill`` first."""
+
+    source: Any
+    target: Any
+    held: list[tuple[Any, str, int]]
     spill: Any | None
 
 
@@ -45,6 +55,13 @@ class Moved(NamedTuple):
     remaining: int = 0
 
 
+class Plan:
+    """Moves that are still to be made, worked out once and looked at again before each is made."""
+
+    def __init__(self) -> None:
+        self.pairs: list[Pair] = []
+
+
 def refusal(scheduler: Any) -> str | None:
     """Why nothing may be moved under this scheduler; None when it may."""
     connector = getattr(scheduler, "connector", None)
@@ -54,6 +71,8 @@ def refusal(scheduler: Any) -> str | None:
         return "pipeline parallel keeps several steps in flight"
     if getattr(scheduler, "ec_connector", None) is not None:
         return "an encoder-cache connector is in use"
+    if getattr(scheduler, "num_spec_tokens", 0) and getattr(scheduler, "use_v2_model_runner", False):
+        return "speculative decoding under Model Runner V2 was not looked at"
     if not _movable_groups(scheduler):
         return "no KV group of this model is ordinary full attention"
     return None
@@ -66,110 +85,162 @@ def _movable_groups(scheduler: Any) -> list[Any]:
     return [m for m in scheduler.kv_cache_manager.coordinator.single_type_managers if type(m) is FullAttentionManager]
 
 
-def compact(scheduler: Any, most: int, send: Send) -> Moved:
+def compact(scheduler: Any, most: int, send: Send, plan: Plan | None = None) -> Moved:
     """One pass of at most ``most`` moves.
 
     Args:
-        send: makes the workers copy ``(source, target)`` blocks, all at once, and replace the named requests' tables.
-            When it raises, nothing has changed but that some cached blocks were given up.
+        send: makes the workers copy ``(source, target)`` blocks, all reads before all writes, and replace the named
+            requests' tables; its third argument is the tables as they are, to go back to. When it raises, the workers
+            are as they were but for the contents of targets, and nothing has changed here but that some cached blocks
+            were given up.
+        plan: what an earlier pass has left over; a new plan is made when that is used up.
     """
     pool = scheduler.kv_cache_manager.block_pool
-    owners = _owners(scheduler)
-    wanted = _wanted(scheduler, owners)
-    moves, evicted = _with_spills(pool, wanted[:most])
+    plan = plan if plan is not None else Plan()
+    running = {request.request_id for request in scheduler.running}
+    plan.pairs = [pair for pair in plan.pairs if _still_good(pool, running, pair)]
+    if not plan.pairs:
+        plan.pairs = _wanted(scheduler, running)
+    now, plan.pairs = plan.pairs[:most], plan.pairs[most:]
+    moves, evicted = _with_spills(pool, now, plan.pairs)
     if not moves:
-        return Moved(evicted=evicted, remaining=len(wanted))
+        return Moved()
     copies = [(m.target.block_id, m.spill.block_id) for m in moves if m.spill is not None]
     copies += [(m.source.block_id, m.target.block_id) for m in moves]
-    tables = _tables(scheduler, owners, moves)
     try:
-        send(copies, tables)
+        send(copies, _tables(scheduler, moves, moved=True), _tables(scheduler, moves, moved=False))
     except BaseException:
-        # Sources are whole; a target may be half written, so what it cached must not be found again.
+        # A target may be half written, so what it cached must not be found again. Sources are never written to.
         pool.evict_blocks({m.target.block_id for m in moves})
         raise
     for move in moves:
-        _commit(pool, owners, move)
+        _commit(pool, move)
     cached = sum(move.spill is not None for move in moves)
-    return Moved(len(moves), cached, evicted, len(wanted) - len(moves))
+    return Moved(len(moves), cached, evicted, len(plan.pairs))
 
 
 # Who holds what
 
 
-def _owners(scheduler: Any) -> dict[int, list[tuple[Any, str, int]]]:
-    """Block id -> (manager, request, position) of every table that holds it."""
-    found: dict[int, list[tuple[Any, str, int]]] = {}
-    for manager in scheduler.kv_cache_manager.coordinator.single_type_managers:
-        for request_id, blocks in manager.req_to_blocks.items():
-            for position, block in enumerate(blocks):
-                if not block.is_null:
-                    found.setdefault(block.block_id, []).append((manager, request_id, position))
-    return found
-
-
-def _wanted(scheduler: Any, owners: dict[int, list[tuple[Any, str, int]]]) -> list[tuple[Any, Any]]:
-    """(source, target) for every move that is still to be made, a request's blocks in their order."""
+def _wanted(scheduler: Any, running: set[str]) -> list[Pair]:
+    """Every move that is to be made, a request's blocks in their order. O(blocks)."""
     pool = scheduler.kv_cache_manager.block_pool
     blocks, watched = pool.blocks, pool._reuse_watchers
-    groups = {id(manager) for manager in _movable_groups(scheduler)}
-    running = {request.request_id for request in scheduler.running}
     boundary = len(blocks) - 1 - pool.get_num_free_blocks()
-    sources = []
-    for block_id, held in owners.items():
-        if block_id <= boundary or blocks[block_id].ref_cnt != len(held) or block_id in watched:
-            continue
-        if all(request_id in running and id(manager) in groups for manager, request_id, _ in held):
-            sources.append(blocks[block_id])
-    targets = [b for b in blocks[1 : boundary + 1] if b.ref_cnt == 0 and b.block_id not in watched]
-    return list(zip(sources, targets, strict=False))
+    movable = {id(manager) for manager in _movable_groups(scheduler)}
+    found: dict[int, list[tuple[Any, str, int]]] = {}
+    stuck: set[int] = set()
+    for manager in scheduler.kv_cache_manager.coordinator.single_type_managers:
+        for request_id, table in manager.req_to_blocks.items():
+            if id(manager) in movable and request_id in running:
+                for position, block in enumerate(table):
+                    if block.block_id > boundary:
+                        found.setdefault(block.block_id, []).append((manager, request_id, position))
+            else:
+                stuck.update(block.block_id for block in table)
+    sources = [
+        (blocks[block_id], held)
+        for block_id, held in found.items()
+        if blocks[block_id].ref_cnt == len(held) and block_id not in stuck and block_id not in watched
+    ]
+    targets = (b for b in blocks[1 : boundary + 1] if b.ref_cnt == 0 and b.block_id not in watched)
+    return [Pair(source, target, held) for (source, held), target in zip(sources, targets, strict=False)]
 
 
-def _with_spills(pool: Any, wanted: list[tuple[Any, Any]]) -> tuple[list[Move], int]:
-    """The moves with a place for what their targets cache, empty targets first; and how many caches were given up."""
-    taken = {block.block_id for pair in wanted for block in pair}
-    empty = (b for b in reversed(pool.blocks) if _is_empty(b) and b.block_id not in taken)
-    moves, crowded = [], []
-    for source, target in wanted:
-        if _is_empty(target):
-            moves.append(Move(source, target, None))
-        elif (spill := next(empty, None)) is not None and spill.block_id > target.block_id:
-            moves.append(Move(source, target, spill))
-        else:
-            crowded.append((source, target))
+def _still_good(pool: Any, running: set[str], pair: Pair) -> bool:
+    """Is the pair as it was when it was planned?"""
+    if pair.target.ref_cnt or pair.source.ref_cnt != len(pair.held):
+        return False
+    if pair.target.block_id in pool._reuse_watchers or pair.source.block_id in pool._reuse_watchers:
+        return False
+    return all(
+        request_id in running and _at(manager.req_to_blocks.get(request_id, ()), position) is pair.source
+        for manager, request_id, position in pair.held
+    )
+
+
+def _at(table: Any, position: int) -> Any:
+    return table[position] if position < len(table) else None
+
+
+def _with_spills(pool: Any, now: list[Pair], later: list[Pair]) -> tuple[list[Move], int]:
+    """The moves with a place for what their targets cache; and how many cached blocks were given up for that.
+
+    Places are empty blocks above all targets. Where there are too few, the oldest cached blocks are given up: they
+    would have gone next, and the blocks that are vacated here go before them from now on.
+    """
+    crowded = sum(not _is_empty(pool, pair.target) for pair in now)
+    if not crowded:
+        return [Move(*pair, None) for pair in now], 0
+    above = max(pair.target.block_id for pair in (*now, *later))
+    places = [b for b in pool.blocks[above + 1 :] if _is_empty(pool, b)][:crowded]
     evicted = 0
-    if not moves and crowded:  # no empty block anywhere: give up one cached block, the next pass goes on from there
-        source, target = crowded[0]
-        pool.evict_blocks({target.block_id})
-        moves, evicted = [Move(source, target, None)], 1
+    if len(places) < crowded:
+        taken = {block.block_id for block in places}
+        for block in _oldest(pool.free_block_queue):
+            if len(places) == crowded:
+                break
+            if block.block_id > above and block.block_id not in taken and block.block_id not in pool._reuse_watchers:
+                pool.evict_blocks({block.block_id})
+                places.append(block)
+                evicted += 1
+    moves = []
+    for pair in now:
+        spill = None
+        if not _is_empty(pool, pair.target):
+            if places:
+                spill = places.pop()
+            else:
+                pool.evict_blocks({pair.target.block_id})
+                evicted += 1
+        moves.append(Move(*pair, spill))
     return moves, evicted
 
 
-def _is_empty(block: Any) -> bool:
-    return block.ref_cnt == 0 and not block.is_null and block.block_hash is None
+def _oldest(queue: Any) -> Iterator[Any]:
+    block = queue.fake_free_list_head.next_free_block
+    while block is not None and block is not queue.fake_free_list_tail:
+        yield block
+        block = block.next_free_block
 
 
-def _tables(
-    scheduler: Any, owners: dict[int, list[tuple[Any, str, int]]], moves: list[Move]
-) -> dict[str, tuple[list[int], ...]]:
-    """The tables of every request that owns a moved block, as they will be: request -> ids in each group."""
-    new_id = {move.source.block_id: move.target.block_id for move in moves}
-    moved = {request_id for move in moves for _, request_id, _ in owners[move.source.block_id]}
+def _is_empty(pool: Any, block: Any) -> bool:
+    """Free, caching nothing, and read by nobody."""
+    return (
+        block.ref_cnt == 0
+        and not block.is_null
+        and block.block_hash is None
+        and block.block_id not in pool._reuse_watchers
+    )
+
+
+def _tables(scheduler: Any, moves: list[Move], moved: bool) -> Tables:
+    """Tables of every request that owns a moved block, as they will be or as they are.
+
+    Request -> ids in each group, None for a group in which nothing of it moves.
+    """
+    new_id = {move.source.block_id: move.target.block_id for move in moves} if moved else {}
+    touched: dict[str, set[int]] = {}
+    for move in moves:
+        for manager, request_id, _ in move.held:
+            touched.setdefault(request_id, set()).add(id(manager))
     managers = scheduler.kv_cache_manager.coordinator.single_type_managers
     return {
         request_id: tuple(
-            [new_id.get(block.block_id, block.block_id) for block in manager.req_to_blocks.get(request_id, ())]
+            [new_id.get(block.block_id, block.block_id) for block in manager.req_to_blocks[request_id]]
+            if id(manager) in groups
+            else None
             for manager in managers
         )
-        for request_id in moved
+        for request_id, groups in touched.items()
     }
 
 
 # The scheduler's side of a move
 
 
-def _commit(pool: Any, owners: dict[int, list[tuple[Any, str, int]]], move: Move) -> None:
-    source, target, spill = move
+def _commit(pool: Any, move: Move) -> None:
+    source, target, held, spill = move
     queue = pool.free_block_queue
     if spill is not None:
         queue.remove(spill)
@@ -178,7 +249,7 @@ def _commit(pool: Any, owners: dict[int, list[tuple[Any, str, int]]], move: Move
     else:
         queue.remove(target)
     _move_hashes(pool, source, target)
-    for manager, request_id, position in owners[source.block_id]:
+    for manager, request_id, position in held:
         manager.req_to_blocks[request_id][position] = target
     target.ref_cnt, source.ref_cnt = source.ref_cnt, 0
     queue.prepend_n([source])

@@ -16,7 +16,10 @@ KINDS = ("stock", "contiguous")
 
 def wanted() -> bool:
     """Was ``--pool contiguous`` asked for?"""
-    return os.environ.get(VARIABLE, "stock") == "contiguous"
+    said = os.environ.get(VARIABLE) or "stock"
+    if said not in KINDS:
+        logger.warning("unfrag: %s=%s is none of %s: the stock pool is used", VARIABLE, said, ", ".join(KINDS))
+    return said == "contiguous"
 
 
 def install(kv_cache_manager: Any) -> str | None:
@@ -26,6 +29,8 @@ def install(kv_cache_manager: Any) -> str | None:
 
     pool = kv_cache_manager.block_pool
     managers = kv_cache_manager.coordinator.single_type_managers
+    if not managers:
+        return "this model keeps no KV"
     if type(pool) is not BlockPool or type(pool.free_block_queue) is not FreeKVCacheBlockQueue:
         return f"the pool is a {type(pool).__name__} with a {type(pool.free_block_queue).__name__}"
     if pool.get_num_free_blocks() != pool.num_gpu_blocks - 1:

@@ -18,6 +18,10 @@ PASS_BYTES = 64 << 20  # copied between two steps when it is asked to run to the
 _PASS_MOST = 128
 
 
+class _NotMoved(Exception):
+    """A rank could not move blocks; nothing has changed."""
+
+
 class Compactor:
     """One per engine core; everything runs in its one thread, between two steps."""
 
@@ -25,53 +29,85 @@ class Compactor:
         self._engine_core = engine_core
         self._scheduler = engine_core.scheduler
         self._policy = policy or Policy()
-        self._active = False
+        self._moves_a_step = 0
+        self._plan = compaction.Plan()
         self._steps_until_look = self._policy.look_every
         self.off: str | None = compaction.refusal(self._scheduler)
         """Why nothing is moved (any more)."""
+        if self.off is not None:
+            logger.warning("unfrag does not move KV blocks: %s", self.off)
         self.moves = 0
 
     def one_pass(self) -> dict[str, Any]:
         """As much as may be done between two steps: ``live, cached, evicted, remaining``; ``why`` when it is off."""
         most = max(8, min(_PASS_MOST, PASS_BYTES // max(1, interface.block_bytes(self._engine_core))))
         done = self._compact(most)
-        if done.remaining == 0:
+        if done.live == 0:
             self._verify()
         return {**done._asdict(), "why": self.off}
 
     def tick(self) -> None:
-        """Before a step, when compaction in the background was asked for."""
+        """Before a step, when compaction in the background was asked for. A look reads every block, a pass does not."""
+        if self.off is not None:
+            return
         self._steps_until_look -= 1
-        if self.off is not None or (self._steps_until_look > 0 and not self._active):
+        if self._moves_a_step and self._plan.pairs:
+            self._compact(self._moves_a_step)
+            return
+        if self._steps_until_look > 0:
             return
         self._steps_until_look = self._policy.look_every
+        was = self._moves_a_step
+        self._moves_a_step = self._wanted_moves()
+        if self._moves_a_step:
+            self._compact(self._moves_a_step)
+        elif was:
+            self._verify()
+
+    def _wanted_moves(self) -> int:
         pool = self._scheduler.kv_cache_manager.block_pool
         free = [block.block_id for block in pool.blocks if block.ref_cnt == 0 and not block.is_null]
         largest = max(run_lengths(free), default=0)
         scattered = (len(free) - largest) * interface.block_bytes(self._engine_core)
         ratio = 1 - largest / len(free) if free else 0.0
-        moves = effort(self._policy, ratio, scattered, self._active)
-        was, self._active = self._active, moves > 0
-        if moves:
-            self._active = self._compact(moves).live > 0
-        if was and not self._active:
-            self._verify()
+        return effort(self._policy, ratio, scattered, self._moves_a_step > 0)
 
     def _compact(self, most: int) -> compaction.Moved:
         if self.off is not None:
             return compaction.Moved()
         try:
-            done = compaction.compact(self._scheduler, most, self._send)
-        except Exception as fault:
+            done = compaction.compact(self._scheduler, most, self._send, self._plan)
+        except _NotMoved as fault:
             self.turn_off(f"a worker could not move blocks: {fault}")
             return compaction.Moved()
         self.moves += done.live
         return done
 
-    def _send(self, copies: list[tuple[int, int]], tables: dict[str, tuple[list[int], ...]]) -> None:
-        answers = interface.on_every_rank(self._engine_core, functools.partial(move.move, copies=copies, tables=tables))
-        if any(answer != len(copies) for answer in answers):
-            raise RuntimeError(f"ranks moved {answers} blocks instead of {len(copies)} each")
+    def _send(self, copies: list[tuple[int, int]], tables: compaction.Tables, before: compaction.Tables) -> None:
+        """To every rank; when one cannot, all of them go back to the tables they had.
+
+        Raises:
+            _NotMoved: some rank could not, and all are as they were.
+        """
+        wrong = self._on_every_rank(copies, tables)
+        if not wrong:
+            return
+        if worse := self._on_every_rank([], before):
+            self._end_the_engine(f"{wrong}; and going back: {worse}")
+        raise _NotMoved(wrong)
+
+    def _on_every_rank(self, copies: list[tuple[int, int]], tables: compaction.Tables) -> str:
+        work = functools.partial(move.move, copies=copies, tables=tables)
+        return "; ".join(answer for answer in interface.on_every_rank(self._engine_core, work) if answer is not None)
+
+    def _end_the_engine(self, why: str) -> None:
+        """Ranks that disagree about block tables would serve wrong tokens: the next step ends the engine instead."""
+
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            raise RuntimeError(f"unfrag: ranks disagree about block tables ({why}); the engine ends rather than go on")
+
+        logger.critical("unfrag: ranks disagree about block tables: %s", why)
+        self._engine_core.step_fn = refuse
 
     def _verify(self) -> None:
         if self.off is None and (found := check(self._scheduler)):
@@ -79,7 +115,7 @@ class Compactor:
 
     def turn_off(self, why: str) -> None:
         """For good: said once, loudly, and the server goes on."""
-        self.off, self._active = why, False
+        self.off, self._moves_a_step = why, 0
         logger.error("unfrag: compaction is off from now on, the server goes on without it: %s", why)
 
 
@@ -98,7 +134,7 @@ def compactor_of(engine_core: Any) -> Compactor:
 
 
 def before_each_step(engine_core_class: Any) -> None:
-    """Give the compactor its turn before every step of the engines of this process; its faults never stop a step."""
+    """Give the compactor its turn before every step of the engines of this process."""
     for name in ("step", "step_with_batch_queue"):
         step = getattr(engine_core_class, name)
         if getattr(step, "unfrag_compaction", False):  # vLLM calls general plugins more than once
@@ -110,10 +146,7 @@ def _after_a_turn(step: Any) -> Any:
     @functools.wraps(step)
     def turn_then_step(engine_core: Any, *args: Any, **kwargs: Any) -> Any:
         compactor = compactor_of(engine_core)
-        try:
-            compactor.tick()
-        except Exception as fault:
-            compactor.turn_off(f"fault in its own code: {fault!r}")
+        compactor.tick()
         return step(engine_core, *args, **kwargs)
 
     turn_then_step.unfrag_compaction = True  # type: ignore[attr-defined]

@@ -21,9 +21,9 @@ from unfrag.engine.pool.runs import Runs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WINDOW_LEAST = 256
+WINDOW_BLOCKS = 256
 WINDOW_PER_BLOCK = 2  # times what is asked for
-WINDOW_MOST = 0.08  # of the free blocks: so far the window is opened in search of a good run
+WINDOW_MOST = 0.1  # of the free blocks, in search of a good run and in any case
 GOOD_RUN = 16  # blocks; merging more of them into one transfer gains little
 GROWTH = 4  # blocks that are reserved for a request's answer
 
@@ -187,15 +187,16 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
 
     def _open(self, wanted: int) -> None:
         """Let the window grow to its size when half of it is used up."""
-        size = max(WINDOW_LEAST, WINDOW_PER_BLOCK * wanted)
-        if self.runs.count < size // 2:
+        most = int(WINDOW_MOST * self.num_free_blocks)
+        size = max(wanted, 16, min(most, max(WINDOW_BLOCKS, WINDOW_PER_BLOCK * wanted)))
+        if self.runs.count < max(wanted, size // 2):
             self._advance(size - self.runs.count)
 
     def _open_wider(self) -> bool:
         """Some more of the queue, when the window holds nothing good and is not at its largest; was there any?"""
         if self.runs.count >= WINDOW_MOST * self.num_free_blocks or self._edge is self.fake_free_list_tail:
             return False
-        self._advance(WINDOW_LEAST // 4)
+        self._advance(64)
         return True
 
     def _advance(self, number: int) -> None:
@@ -213,7 +214,7 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
             for start in list(self.reserved):
                 self._give_up(start)
         else:
-            self._advance(max(wanted, WINDOW_LEAST))
+            self._advance(max(wanted, 16))
 
     # Reservations
 
