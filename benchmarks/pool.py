@@ -19,6 +19,7 @@ import sys
 import time
 from collections import deque
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from vllm.v1.core.block_pool import BlockPool
@@ -209,6 +210,8 @@ def main() -> int:
     args = parser.parse_args()
     if not 0 < args.occupancy < 1 or UNIT % args.block_tokens:
         parser.error(f"--occupancy is a share; --block-tokens divides {UNIT}")
+    if args.trace and not Path(args.trace).is_file():
+        parser.error(f"{args.trace}: no such file")
     turns = conversations() if args.synthetic else read(args.trace, args.requests)
     found = {
         name: serve(turns, Server(name == "contiguous", args.blocks, args.block_tokens, args.occupancy), args.blocks)

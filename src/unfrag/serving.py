@@ -87,7 +87,7 @@ def _own_flags(words: list[str]) -> tuple[list[str], dict[str, str]]:
         variable, values = _OWN_FLAGS[flag]
         value = value or next(rest, "")
         if value not in values:
-            raise UsageError(f"{flag} {value}: choose one of {', '.join(values)}")
+            raise UsageError(f"{flag}: {value or 'nothing'} was given; choose one of {', '.join(values)}")
         found[variable] = value
     return left, found
 
