@@ -27,6 +27,17 @@ def test_others_may_not(host, monkeypatch):
     assert refusal(host, authorization="Bearer s3cret") is None
 
 
+@pytest.mark.parametrize("name", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000"])
+def test_this_machine_by_its_own_name(name):
+    assert refusal("127.0.0.1", host=name) is None
+
+
+@pytest.mark.parametrize("name", ["evil.example:8000", "10.0.0.1"])
+def test_a_name_that_was_pointed_at_this_machine_is_refused(name):
+    """A page may resolve its own name to 127.0.0.1; its browser then sends no foreign origin."""
+    assert "own name" in refusal("127.0.0.1", host=name)
+
+
 def test_a_foreign_page_on_this_machine_may_not():
     assert "another site" in refusal("127.0.0.1", origin="https://evil.example")
     assert "another site" in refusal("127.0.0.1", origin="null")
