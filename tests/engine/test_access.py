@@ -6,9 +6,9 @@ from fastapi import Request
 from unfrag.engine import access
 
 
-def refusal(host, **headers):
+def refusal(caller, **headers):
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    client = None if host is None else (host, 1)
+    client = None if caller is None else (caller, 1)
     return access.refusal(Request({"type": "http", "headers": raw, "client": client}))
 
 
