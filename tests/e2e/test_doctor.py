@@ -167,6 +167,7 @@ def test_an_engine_that_stands_still_then_one_that_is_killed(crowded):
 
 
 def test_the_planner_reads_what_a_running_server_has_reserved(rig, capsys):
+    httpx.post(f"{rig.url}/flush_cache", timeout=60, trust_env=False).raise_for_status()
     flags = ["--config", str(ensure_model()), "--gpu-memory", "8", "--formula", "--url", rig.url, "--json"]
     assert cli.main(["plan", *flags]) == 0
     spare = json.loads(capsys.readouterr().out)["reserved_and_unused"]
