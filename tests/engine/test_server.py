@@ -12,7 +12,7 @@ from unfrag.rig.environment import SERVED_NAME
 KEYS = {
     *("gpu_cache_usage", "free_blocks", "largest_free_block", "block_size_bytes", "block_size_tokens"),
     *("total_blocks", "pinned_blocks", "cached_blocks", "fragmentation_ratio", "free_runs", "tail_waste_tokens"),
-    *("steps", "age_seconds", "ranks"),
+    *("steps", "age_seconds", "ranks", "pool"),
 }
 RANK_KEYS = {
     *("rank", "device", "total_bytes", "allocated_bytes", "reserved_bytes", "inactive_split_bytes"),

@@ -19,6 +19,7 @@ def engine(free, largest, pinned, steps, age):
         "steps": steps,
         "age_seconds": age,
         "ranks": [{"rank": 0}],
+        "pool": "stock",
     }
 
 
