@@ -18,15 +18,14 @@ import statistics
 import sys
 import time
 from collections import deque
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from vllm.v1.core.block_pool import BlockPool
 
+from unfrag.engine.free import count_runs, free_blocks, run_lengths
 from unfrag.engine.pool.queue import GROWTH, ContiguousQueue
 from unfrag.engine.replay import Turn, read
-from unfrag.engine.runs import run_lengths
 
 UNIT = 512  # tokens behind one hash of the trace
 STEP_TOKENS = 2048
@@ -155,9 +154,9 @@ class Server:
             return
         ids = [block.block_id for block in request.blocks]
         self.counted += len(ids)
-        self.runs += 1 + sum(b != a + 1 for a, b in pairwise(ids))
+        self.runs += count_runs(ids)
         if len(self.looks) < 4000:
-            free = [b.block_id for b in self.pool.blocks if b.ref_cnt == 0 and not b.is_null]
+            free = [block.block_id for block in free_blocks(self.pool)]
             self.looks.append((max(run_lengths(free), default=0), len(free)))
 
     def report(self) -> dict[str, Any]:

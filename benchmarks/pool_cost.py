@@ -14,8 +14,14 @@ import json
 import os
 import random
 import statistics
+import sys
 import time
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.engine.in_process import an_engine, engine_core
 
 IN_FLIGHT, REQUESTS, BLOCKS = 32, 64, 801
 
@@ -24,33 +30,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12)
     args = parser.parse_args()
-    llm = _engine()
-    for kind in ("stock", "contiguous"):
-        _run(llm, kind)  # warm-up
-    ratios = []
-    for _ in range(args.rounds):
-        first, second, third, fourth = (_run(llm, kind) for kind in ("stock", "contiguous", "contiguous", "stock"))
-        ratios.append((first + fourth) / (second + third))
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+    with an_engine(BLOCKS, IN_FLIGHT) as llm:
+        for kind in ("stock", "contiguous"):
+            _run(llm, kind)  # warm-up
+        ratios = []
+        for _ in range(args.rounds):
+            first, second, third, fourth = (_run(llm, kind) for kind in ("stock", "contiguous", "contiguous", "stock"))
+            ratios.append((first + fourth) / (second + third))
     quartiles = statistics.quantiles(ratios, n=4)
-    llm.llm_engine.engine_core.shutdown()
     print(json.dumps({"rounds": args.rounds, "ratio_median": statistics.median(ratios), "ratio_quartiles": quartiles}))
-
-
-def _engine() -> Any:
-    from unfrag.rig import environment
-    from unfrag.rig.model import ensure_model
-
-    os.environ |= {**environment.environment(), "VLLM_LOGGING_LEVEL": "ERROR"}
-    from vllm import LLM
-
-    return LLM(
-        str(ensure_model()),
-        max_model_len=2048,
-        block_size=32,
-        num_gpu_blocks_override=BLOCKS,
-        enforce_eager=True,
-        max_num_seqs=IN_FLIGHT,
-    )
 
 
 def _use(kind: str, manager: Any) -> None:
@@ -75,7 +64,7 @@ def _run(llm: Any, kind: str) -> float:
     """CPU seconds of the whole work."""
     from vllm import SamplingParams
 
-    _use(kind, llm.llm_engine.engine_core.engine_core.scheduler.kv_cache_manager)
+    _use(kind, engine_core(llm).scheduler.kv_cache_manager)
     chance = random.Random(1)
     documents = [[chance.randrange(10, 8000) for _ in range(400)] for _ in range(8)]
     for number in range(REQUESTS):

@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from unfrag import own_flags
 from unfrag.commandline import read_flags
 from unfrag.errors import UsageError
 from unfrag.session import Session
@@ -18,11 +19,6 @@ from unfrag.vllm_plugins import VARIABLE, from_environment
 if TYPE_CHECKING:
     from types import FrameType
 
-# Flag -> the variable by which it reaches the engine's process (engine/pool), and its values.
-_OWN_FLAGS = {
-    "--pool": ("UNFRAG_POOL", ("stock", "contiguous")),
-    "--compaction": ("UNFRAG_COMPACTION", ("off", "on")),
-}
 _STOP_SECONDS = 8.0  # supervisor's own patience is 10 s unless told otherwise
 
 
@@ -37,7 +33,7 @@ def serve(words: list[str]) -> NoReturn:
         raise UsageError("which model? unfrag serve MODEL [flags], or unfrag serve --rig")
     if words[0].startswith(("/", "./", "../")) and not os.path.isdir(words[0]):
         raise UsageError(f"{words[0]}: no such model folder")
-    words, own = _own_flags(words)
+    words, own = own_flags.split(words)
     os.execve(sys.executable, _command(words), {**os.environ, VARIABLE: from_environment(), **own})
 
 
@@ -47,7 +43,7 @@ def serve_rig(words: list[str]) -> int:
     from unfrag.rig import environment
     from unfrag.rig.model import ensure_model
 
-    words, ours = _own_flags(words)
+    words, ours = own_flags.split(words)
     own = read_flags(shlex.join(words))
     ranks = own.get("--tensor-parallel-size") or own.get("-tp") or "1"
     defaults = environment.server_flags()
@@ -68,28 +64,6 @@ def serve_rig(words: list[str]) -> int:
         return 0
     finally:
         session.end(signal.SIGTERM, grace=_STOP_SECONDS)
-
-
-def _own_flags(words: list[str]) -> tuple[list[str], dict[str, str]]:
-    """vLLM's words, and unfrag's own flags among them as the environment by which they reach the engine.
-
-    Raises:
-        UsageError: a flag of ours without a value that it knows.
-    """
-    left: list[str] = []
-    found: dict[str, str] = {}
-    rest = iter(words)
-    for word in rest:
-        flag, _, value = word.partition("=")
-        if flag not in _OWN_FLAGS:
-            left.append(word)
-            continue
-        variable, values = _OWN_FLAGS[flag]
-        value = value or next(rest, "")
-        if value not in values:
-            raise UsageError(f"{flag}: {value or 'nothing'} was given; choose one of {', '.join(values)}")
-        found[variable] = value
-    return left, found
 
 
 class _Stopped(Exception):

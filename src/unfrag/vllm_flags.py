@@ -8,17 +8,17 @@ from __future__ import annotations
 import difflib
 import re
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from unfrag import vllm_version
+from unfrag import data, vllm_version
 from unfrag.facts import Launch
+from unfrag.own_flags import FLAGS
 
 if TYPE_CHECKING:
     from unfrag.facts import Unknown
 
 LISTED = ("0.32",)
-PLUGIN_FLAGS = ("--pool", "--compaction", "--enable-expert-cache", "--expert-cache-bytes", "--rig")
+PLUGIN_FLAGS = (*FLAGS, "--enable-expert-cache", "--expert-cache-bytes", "--rig")
 # Other engines' flags in a vLLM line, and what guides made up.
 NEVER = {
     "--enable-expert-cache": "no flag of vLLM; unfrag's plugin will bring it (`unfrag serve`)",
@@ -42,8 +42,7 @@ _VLLM_LINE = re.compile(r"\b(?:vllm|unfrag) serve\b|vllm\.entrypoints")
 @cache
 def known(version: str) -> frozenset[str]:
     """Every ``--flag`` of a listed version ("0.32"), in the spelling with dashes."""
-    text = resources.files("unfrag").joinpath("data", f"flags-{version}.txt").read_text("utf-8")
-    return frozenset(text.split())
+    return frozenset(data.text(f"flags-{version}.txt").split())
 
 
 def listed(version: str | Unknown) -> str | None:

@@ -13,21 +13,25 @@ from vllm.v1.request import Request
 UNIT = 16
 
 
+def a_manager(blocks, unit, groups=1, max_model_len=1 << 20, **more):
+    """A real ``KVCacheManager`` over groups of full attention; the null block comes on top of ``blocks``."""
+    init_none_hash(sha256)
+    spec = FullAttentionSpec(block_size=unit, num_kv_heads=1, head_size=1, dtype=torch.float32)
+    config = KVCacheConfig(
+        num_blocks=blocks + 1,
+        kv_cache_tensors=[],
+        kv_cache_groups=[KVCacheGroupSpec([f"layer{group}"], spec) for group in range(groups)],
+    )
+    sizes = {"scheduler_block_size": unit, "hash_block_size": unit}
+    return KVCacheManager(config, max_model_len=max_model_len, **sizes, **more)
+
+
 class ManagerCache:
     """The reference: real requests with real tokens through the whole manager."""
 
     def __init__(self, blocks, unit=UNIT):
         self._unit = unit
-        init_none_hash(sha256)
-        spec = FullAttentionSpec(block_size=unit, num_kv_heads=1, head_size=1, dtype=torch.float32)
-        config = KVCacheConfig(
-            num_blocks=blocks + 1,
-            kv_cache_tensors=[],
-            kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
-        )
-        self._manager = KVCacheManager(
-            config, max_model_len=1 << 20, scheduler_block_size=unit, hash_block_size=unit, enable_caching=True
-        )
+        self._manager = a_manager(blocks, unit)
         self._hasher = get_request_block_hasher(unit, sha256)
         self._requests = {}
         self._number = 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 
 import pytest
 from vllm import SamplingParams
 from vllm.v1.core.sched.scheduler import Scheduler
 
+from tests.engine.in_process import an_engine, engine_core
 from unfrag.engine import core, interface
 from unfrag.engine.pool import live, move
 from unfrag.engine.pool.install import install
@@ -17,42 +17,13 @@ from unfrag.engine.pool.live import check
 IN_FLIGHT, BLOCKS, ANSWER = 32, 513, 120
 
 
-@contextlib.contextmanager
-def an_engine(ranks=1, **more):
-    from unfrag.rig import environment
-    from unfrag.rig.model import ensure_model
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**environment.environment(ranks), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
-            patch.setenv(name, value)
-        from vllm import LLM, envs
-
-        envs.disable_envs_cache()  # of the engine before in this process
-        llm = LLM(
-            str(ensure_model()),
-            max_model_len=2048,
-            block_size=32,
-            num_gpu_blocks_override=BLOCKS,
-            enforce_eager=True,
-            max_num_seqs=IN_FLIGHT,
-            tensor_parallel_size=ranks,
-            **more,
-        )
-        yield llm
-        llm.llm_engine.engine_core.shutdown()
-
-
 @pytest.fixture(scope="module", params=["stock", "contiguous"])
 def engine(request):
     """A real engine in this process, with either pool."""
-    with an_engine() as llm:
+    with an_engine(BLOCKS, IN_FLIGHT) as llm:
         if request.param == "contiguous":
             assert install(engine_core(llm).scheduler.kv_cache_manager) is None
         yield llm
-
-
-def engine_core(llm):
-    return llm.llm_engine.engine_core.engine_core
 
 
 def prompts(seed, number):
@@ -230,7 +201,7 @@ def test_when_one_of_two_ranks_fails_both_go_back(rank):
         if step >= 10:
             said.append(core.unfrag_compact(engine_core(llm))["why"])
 
-    with an_engine(ranks=2) as llm:
+    with an_engine(BLOCKS, IN_FLIGHT, ranks=2) as llm:
         plain = Run(llm, number=12).answers
         assert Run(llm, each_step=compact, number=12).answers == plain
         assert "no memory" in said[-1]
@@ -245,7 +216,7 @@ def test_two_ranks_move_alike():
         if step % 3 == 0:
             moved.append(core.unfrag_compact(engine_core(llm))["live"])
 
-    with an_engine(ranks=2) as llm:
+    with an_engine(BLOCKS, IN_FLIGHT, ranks=2) as llm:
         plain = Run(llm, number=12).answers
         assert Run(llm, number=12).answers == plain
         assert Run(llm, each_step=compact, number=12).answers == plain

@@ -7,22 +7,20 @@ there. So "no wrong token" is looked at, not inferred.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from vllm.sampling_params import SamplingParams
 from vllm.utils.hashing import sha256
-from vllm.v1.core.kv_cache_manager import KVCacheManager
-from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
-from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher
 from vllm.v1.request import Request
 
-from unfrag.engine.pool import compaction
+from tests.engine.manager import a_manager
+from unfrag.engine.free import count_runs, free_blocks
+from unfrag.engine.pool import compaction, live
 from unfrag.engine.pool.install import install
 from unfrag.engine.pool.integrity import check
 from unfrag.engine.pool.queue import ContiguousQueue
@@ -36,23 +34,8 @@ class Engine:
     """Scheduler and worker in small: real manager, requests that run, and what each block holds."""
 
     def __init__(self, contiguous=True, caching=True, events=False, groups=1, blocks=BLOCKS):
-        init_none_hash(sha256)
-        specs = [
-            FullAttentionSpec(block_size=SIZE, num_kv_heads=1, head_size=1, dtype=torch.float32) for _ in range(groups)
-        ]
-        config = KVCacheConfig(
-            num_blocks=blocks + 1,
-            kv_cache_tensors=[],
-            kv_cache_groups=[KVCacheGroupSpec([f"layer{i}"], spec) for i, spec in enumerate(specs)],
-        )
-        self.manager = KVCacheManager(
-            config,
-            max_model_len=1024,
-            scheduler_block_size=SIZE,
-            hash_block_size=SIZE,
-            enable_caching=caching,
-            enable_kv_cache_events=events,
-        )
+        more = {"enable_caching": caching, "enable_kv_cache_events": events}
+        self.manager = a_manager(blocks, SIZE, groups, max_model_len=1024, **more)
         self.kv_cache_manager = self.manager
         self.pool = self.manager.block_pool
         if contiguous:
@@ -167,7 +150,7 @@ class Engine:
         self.pool.unpin_blocks(blocks, lambda block: self.lent.remove(block.block_id))
 
     def free_ids(self):
-        return [block.block_id for block in self.pool.blocks if block.ref_cnt == 0 and not block.is_null]
+        return [block.block_id for block in free_blocks(self.pool)]
 
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=30)
@@ -290,8 +273,7 @@ def test_the_index_of_runs_equals_a_fresh_scan(steps):
 
 
 def run_lengths_of(request, engine):
-    ids = [block.block_id for block in engine.managers[0].req_to_blocks[request.request_id]]
-    return 1 + sum(b != a + 1 for a, b in itertools.pairwise(ids))
+    return count_runs([block.block_id for block in engine.managers[0].req_to_blocks[request.request_id]])
 
 
 def scattered(contiguous, caching=True):
@@ -430,3 +412,71 @@ def test_a_pool_in_use_or_of_another_kind_is_left_alone():
     assert engine.admit(engine.request([1, 2, 3]))
     assert "in use" in install(engine.manager)
     assert "ContiguousQueue" in install(Engine().manager)
+
+
+def a_compactor(engine, answers):
+    """A live compactor over the engine in small, whose ranks say ``answers``, one for each call."""
+    said = iter(answers)
+    core = SimpleNamespace(
+        scheduler=engine,
+        step_fn=lambda: "stepped",
+        model_executor=SimpleNamespace(collective_rpc=lambda work: [next(said)]),
+    )
+    engine.kv_cache_config = SimpleNamespace(kv_cache_tensors=[], num_blocks=BLOCKS)
+    return core, live.Compactor(core)
+
+
+def something_to_move():
+    engine = Engine(contiguous=False)
+    first, second = engine.request([1] * 40), engine.request([2] * 40)
+    assert engine.admit(first)
+    assert engine.admit(second)
+    engine.free(first)
+    return engine
+
+
+def test_a_rank_that_fails_and_goes_back_turns_compaction_off_and_nothing_else():
+    core, compactor = a_compactor(something_to_move(), ["no memory", None])
+    assert compactor.one_pass()["live"] == 0
+    assert "no memory" in compactor.off
+    assert core.step_fn() == "stepped"
+    core.scheduler.verify()
+
+
+def test_a_rank_that_cannot_even_go_back_ends_the_engine():
+    core, compactor = a_compactor(something_to_move(), ["no memory", "gone"])
+    with pytest.raises(compaction.Torn, match="gone"):
+        compactor.one_pass()
+    with pytest.raises(compaction.Torn):
+        core.step_fn()
+
+
+def test_a_scheduler_that_cannot_follow_its_workers_ends_the_engine(monkeypatch):
+    core, compactor = a_compactor(something_to_move(), [None])
+    monkeypatch.setattr(compaction, "_commit", lambda *args: 1 / 0)
+    with pytest.raises(compaction.Torn, match="ZeroDivisionError"):
+        compactor.one_pass()
+    with pytest.raises(compaction.Torn):
+        core.step_fn()
+
+
+@pytest.mark.parametrize(("fault", "stops"), [(ValueError("a bug"), False), (compaction.Torn("apart"), True)])
+def test_a_fault_of_the_compactor_stops_no_step_unless_tables_are_apart(fault, stops):
+    class Core:
+        def step(self):
+            return "stepped"
+
+        step_with_batch_queue = step
+
+    def tick():
+        raise fault
+
+    live.before_each_step(Core)
+    core, compactor = Core(), a_compactor(Engine(), [])[1]
+    core._unfrag_compactor, compactor.tick = compactor, tick
+    if stops:
+        with pytest.raises(compaction.Torn):
+            core.step()
+    else:
+        assert core.step() == "stepped"
+        assert "a bug" in compactor.off

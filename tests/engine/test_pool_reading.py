@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.engine.in_process import an_engine, engine_core
 from unfrag.engine import core
-from unfrag.engine.runs import run_lengths
+from unfrag.engine.free import run_lengths
 
 
 @given(st.sets(st.integers(0, 300)))
@@ -24,29 +25,8 @@ def test_run_lengths_are_those_of_a_plain_count(ids):
 
 @pytest.fixture(scope="module")
 def engine():
-    """A real engine in this process: its scheduler can be looked into and stepped one step at a time."""
-    from unfrag.rig import environment
-    from unfrag.rig.model import ensure_model
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**environment.environment(), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
-            patch.setenv(name, value)
-        from vllm import LLM
-
-        llm = LLM(
-            str(ensure_model()),
-            max_model_len=2048,
-            block_size=32,
-            num_gpu_blocks_override=129,
-            enforce_eager=True,
-            max_num_seqs=8,
-        )
+    with an_engine(129, 8) as llm:
         yield llm
-        llm.llm_engine.engine_core.shutdown()
-
-
-def engine_core(llm):
-    return llm.llm_engine.engine_core.engine_core
 
 
 def generate(llm, prompts, each_step=lambda step: None):

@@ -28,10 +28,11 @@ EXAMPLES = """\
   unfrag plan --config config.json --gpu-memory 48 --gpu-count 2 --as systemd
   unfrag plan --config config.json --gpu H200 --trace trace.jsonl --instances 4
 """
-_MANIFESTS = ("supervisor", "systemd", "compose", "kubernetes")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
+    from unfrag.plan.manifests import KINDS
+
     parser.add_argument(
         "--config", required=True, help="the model's config.json (partial ones too), its folder, or its id on the hub"
     )
@@ -56,7 +57,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--formula", action="store_true", help="do not ask the installed vLLM")
     parser.add_argument("--model", help="its name for the command line (default: the config's folder)")
     parser.add_argument("--explain", action="store_true", help="each flag with its cost, and what was left alone")
-    parser.add_argument("--as", dest="manifest", choices=_MANIFESTS, help="print the plan as this, and nothing else")
+    parser.add_argument("--as", dest="manifest", choices=KINDS, help="print the plan as this, and nothing else")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture of the cards there")
     parser.add_argument("--json", action="store_true")
     _prepare_workload(parser.add_argument_group("what is asked of the server"))
@@ -108,17 +109,16 @@ def run(args: argparse.Namespace) -> int:
         plan = _noted(plan, f"{args.engine_version[:60]} is no version that is understood: the newest is counted with")
     mended = search.mend(shape, plan, ask) if not plan.estimate.fits else None
     wanted = mended[0] if mended else plan
+    code = 1 if plan.estimate.fits is False else 0
     chosen = flags.flags(shape, wanted, ask)
     words = flags.command(args.model or found.name, chosen)
     if args.svg:
         write_atomically(args.svg, picture.svg(wanted.estimate, ask.card, ask.count, args.model or found.name).encode())
     if args.manifest:
-        chosen_split = wanted.estimate.choice
-        cards = chosen_split.tp * chosen_split.pp * chosen_split.dp
         warning = "" if wanted.estimate.fits else f"this may not fit: {wanted.estimate.reason}"
-        text = manifests.manifest(args.manifest, words, cards, max(1, ask.count // cards), warning)
+        text = manifests.manifest(args.manifest, words, wanted.cards, wanted.servers, warning)
         out().print(text, end="", markup=False, soft_wrap=True)
-        return 0 if plan.estimate.fits is not False else 1
+        return code
     short = plan.enough is False or (plan.estimate.fits is False and not mended)
     sheet = Sheet(
         plan=plan,
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
         render(sheet, args.explain, out())
         if replayed is not None:
             render_replay(replayed, out())
-    return 0 if plan.estimate.fits is not False else 1
+    return code
 
 
 def _choice(args: argparse.Namespace) -> Choice:

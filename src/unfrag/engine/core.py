@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from unfrag.engine import interface, ranks
+from unfrag.engine.free import fragmentation_ratio, free_blocks, run_lengths
 from unfrag.engine.pool.live import block_map, check, compactor_of
 from unfrag.engine.pool.queue import ContiguousQueue
-from unfrag.engine.runs import run_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def read_pool(engine_core: Any) -> dict[str, Any]:
     The null block is counted nowhere. O(blocks), about 40 ns each.
     """
     pool = interface.block_pool(engine_core)
-    free = _free_blocks(pool)
+    free = free_blocks(pool)
     runs = run_lengths([block.block_id for block in free])
     total = pool.num_gpu_blocks - 1
     largest = max(runs, default=0)
@@ -70,17 +70,12 @@ def read_pool(engine_core: Any) -> dict[str, Any]:
         "total_blocks": total,
         "pinned_blocks": total - len(free),
         "cached_blocks": sum(block.block_hash is not None for block in free),
-        "fragmentation_ratio": 1 - largest / len(free) if free else 0.0,
+        "fragmentation_ratio": fragmentation_ratio(len(free), largest),
         "free_runs": len(runs),
         "tail_waste_tokens": sum(max(0, slots - held) for slots, held in interface.held_slots(engine_core)),
         "steps": interface.steps(engine_core),
         "pool": "contiguous" if isinstance(pool.free_block_queue, ContiguousQueue) else "stock",
     }
-
-
-def _free_blocks(pool: Any) -> list[Any]:
-    """Blocks that no request refers to, by ascending id."""
-    return [block for block in pool.blocks if block.ref_cnt == 0 and not block.is_null]
 
 
 def unfrag_memory_stats(self: Any) -> dict[str, Any]:
@@ -98,7 +93,7 @@ def unfrag_flush(self: Any, cached: bool, allocator: bool) -> dict[str, Any]:
     before = readings.current(fresh=True)
     pool = interface.block_pool(self)
     if cached:
-        pool.evict_blocks({block.block_id for block in _free_blocks(pool) if block.block_hash is not None})
+        pool.evict_blocks({block.block_id for block in free_blocks(pool) if block.block_hash is not None})
     if allocator:
         interface.on_every_rank(self, ranks.release)
     after = readings.current(fresh=True)

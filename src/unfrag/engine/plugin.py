@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from unfrag import own_flags
 from unfrag.engine import interface
 
 if TYPE_CHECKING:
@@ -33,17 +34,17 @@ def register() -> None:
         from vllm.v1.engine.core import EngineCore
 
         from unfrag.engine import core
-        from unfrag.engine.pool import install, live, policy
+        from unfrag.engine.pool import install, live
 
         EngineCore.unfrag_memory_stats = core.unfrag_memory_stats
         EngineCore.unfrag_flush = core.unfrag_flush
         EngineCore.unfrag_compact = core.unfrag_compact
         EngineCore.unfrag_inspect = core.unfrag_inspect
-        if install.wanted():
+        if own_flags.chosen("--pool") == "contiguous":
             from vllm.v1.core.kv_cache_manager import KVCacheManager
 
             install.around_kv_cache_manager(KVCacheManager)
-        if policy.wanted():
+        if own_flags.chosen("--compaction") == "on":
             live.before_each_step(EngineCore)
     except Exception:
         logger.exception("unfrag could not be loaded: the server runs as stock")

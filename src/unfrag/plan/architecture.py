@@ -5,13 +5,11 @@ Names follow ``transformers``; summaries are taken too (``layer_types`` as count
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import msgspec
 
+from unfrag import data
 from unfrag.errors import NotEnoughEvidence, UsageError
 
 _ALIASES = {
@@ -31,12 +29,6 @@ _SPARSE_MLA = ("deepseek_v32", "glm_moe_dsa", "deepseek_v3_2")
 _UNKNOWN_LAYOUT = ("deepseek_v4", "deepseek_v4_1")
 _ENCODERS = ("bert", "roberta", "xlm-roberta", "modernbert", "distilbert", "deberta-v2", "electra", "vit", "clip")
 _NOT_GATED = ("nemotron_h", "nemotron", "gpt2", "opt", "falcon", "phi", "gpt_neox", "starcoder2")
-
-
-@cache
-def _defaults() -> dict[str, dict[str, Any]]:
-    """What a model type's own defaults are, where its config may leave them out."""
-    return tomllib.loads(resources.files("unfrag").joinpath("data", "model_defaults.toml").read_text("utf-8"))
 
 
 class Architecture(msgspec.Struct, frozen=True):
@@ -114,7 +106,7 @@ def read(raw: Any) -> Architecture:
     if model_type in _ENCODERS:
         raise NotEnoughEvidence(f"{model_type} is an encoder: it keeps no KV cache, so there is nothing to plan")
     assumed: list[str] = []
-    for key, value in _defaults().get(model_type, {}).items():
+    for key, value in data.table("model_defaults.toml").get(model_type, {}).items():
         if not any(alias in config for alias in _ALIASES.get(key, (key,))):
             config[key] = value
             assumed.append(f"{key}={value} (default of {model_type})")

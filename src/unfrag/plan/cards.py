@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache
-from importlib import resources
 
 import msgspec
+
+from unfrag import data
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -38,10 +38,9 @@ def find(name: str) -> Card | None:
 @cache
 def known() -> tuple[Card, ...]:
     """All of cards.toml, in its order."""
-    text = resources.files("unfrag").joinpath("data", "cards.toml").read_text("utf-8")
     return tuple(
         Card(row["name"], int(row["memory_gib"] * 2**30), row["capability"], row["bandwidth_gbs"])
-        for row in tomllib.loads(text)["card"]
+        for row in data.table("cards.toml")["card"]
     )
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-import tomllib
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from unfrag import data
 from unfrag.errors import UsageError
 from unfrag.plan.estimate import estimate
 from unfrag.reports import size
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from unfrag.plan.estimate import Choice
     from unfrag.plan.search import Ask, Plan
 
-_ALWAYS_ON = ("enable-prefix-caching", "enable-chunked-prefill")
+_LEVERS = "levers.toml"
 
 
 class Flag(msgspec.Struct, frozen=True):
@@ -50,7 +48,7 @@ def flags(a: Architecture, plan: Plan, ask: Ask) -> tuple[Flag, ...]:
     for lever in (*_division(plan), *_sizes(plan, ask), *_model(plan)):
         if lever.value is None:
             continue
-        text = _levers()[lever.name]
+        text = data.table(_LEVERS)[lever.name]
         saving = _saving(a, plan, msgspec.structs.replace(plan.estimate.choice, **lever.without), ask)
         value = None if lever.bare else lever.value
         found.append(Flag(f"--{lever.name}", value, lever.why, saving, text["cost"], text["not_when"]))
@@ -122,7 +120,7 @@ def considered(a: Architecture, found: tuple[Flag, ...]) -> tuple[Flag, ...]:
     """Levers that the plan leaves alone, each with the reason; ``why`` says it."""
     used = {flag.flag for flag in found}
     left: list[Flag] = []
-    for name, text in _levers().items():
+    for name, text in data.table(_LEVERS).items():
         if f"--{name}" in used or "instead" not in text:
             continue
         if (name == "enable-expert-parallel" and not a.experts) or (
@@ -144,11 +142,6 @@ def command(model: str, found: tuple[Flag, ...]) -> list[str]:
 def line(words: list[str]) -> str:
     """The same for a shell."""
     return shlex.join(words)
-
-
-@cache
-def _levers() -> dict[str, dict[str, str]]:
-    return tomllib.loads(resources.files("unfrag").joinpath("data", "levers.toml").read_text("utf-8"))
 
 
 def _saving(a: Architecture, plan: Plan, without: Choice, ask: Ask) -> str:

@@ -20,8 +20,6 @@ _OLDEST = 7.0
 _CUDA_BLOCK = 16
 _AMPERE, _ADA, _HOPPER, _BLACKWELL, _CONSUMER_BLACKWELL = 8.0, 8.9, 9, 10, 12
 _LEAST_CAPABILITY = {"fp8": 7.5, "int4": 7.5, "int4-experts": 7.5, "mxfp4": 8.0, "nvfp4": 7.5}
-
-
 _DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 _KV_DTYPES = ("auto", "float16", "bfloat16", "fp8", "int8", "nvfp4", "turboquant")  # and what begins like them
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from importlib import resources
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from unfrag.templates import render
 
 KINDS = ("supervisor", "systemd", "compose", "kubernetes")
 IMAGE = "vllm/vllm-openai:v0.32.0"
@@ -23,32 +22,19 @@ def manifest(kind: str, words: list[str], cards: int, servers: int = 1, warning:
         warning: goes into a comment on top.
     """
     model = words[2]
-    return (
-        _environment()
-        .get_template(kind)
-        .render(
-            words=words,
-            model=model,
-            name=_name(model),
-            cards=cards,
-            servers=servers,
-            warning=" ".join(warning.split()),
-            port=port,
-            image=IMAGE,
-            local=model.startswith(("/", ".")),
-        )
+    return render(
+        f"manifests/{kind}.j2",
+        {"json": _json, "supervisor": _supervisor, "systemd": _systemd, "compose": _compose},
+        words=words,
+        model=model,
+        name=_name(model),
+        cards=cards,
+        servers=servers,
+        warning=" ".join(warning.split()),
+        port=port,
+        image=IMAGE,
+        local=model.startswith(("/", ".")),
     )
-
-
-def _environment() -> Environment:
-    def load(name: str) -> str:
-        return resources.files("unfrag").joinpath("data", "manifests", f"{name}.j2").read_text("utf-8")
-
-    environment = Environment(
-        loader=FunctionLoader(load), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters |= {"json": _json, "supervisor": _supervisor, "systemd": _systemd, "compose": _compose}
-    return environment
 
 
 def _name(model: str) -> str:

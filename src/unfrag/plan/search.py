@@ -58,6 +58,16 @@ class Plan(msgspec.Struct, frozen=True):
     why: str = ""
     exact: int | None = None
 
+    @property
+    def cards(self) -> int:
+        """Of one server."""
+        return self.estimate.choice.tp * self.estimate.choice.pp * self.estimate.choice.dp
+
+    @property
+    def servers(self) -> int:
+        """Equal ones that share the cards; the data-parallel replicas of one are not servers of their own."""
+        return max(1, self.replicas // self.estimate.choice.dp)
+
 
 def for_workload(choice: Choice, load: Workload, a: Architecture) -> Choice:
     """The choice with the context that the workload needs, where that was left open.

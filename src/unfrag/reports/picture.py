@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import msgspec
-from jinja2 import Environment, StrictUndefined
 
 from unfrag.reports import size
+from unfrag.templates import render
 
 if TYPE_CHECKING:
     from unfrag.plan.cards import Card
@@ -49,7 +48,6 @@ def parts(plan: Estimate, card: Card) -> tuple[Part, ...]:
 
 def svg(plan: Estimate, card: Card, count: int, model: str) -> str:
     """A picture of ``count`` cards, self-contained."""
-    text = resources.files("unfrag").joinpath("data", "picture.svg.j2").read_text("utf-8")
     found = parts(plan, card)
     whole = max(card.memory_bytes, sum(part.bytes or 0 for part in found))
     drawn, left = [], float(_LEFT)
@@ -67,5 +65,4 @@ def svg(plan: Estimate, card: Card, count: int, model: str) -> str:
         )
         left += width
     title = f"{model}: {count} x {card.name}, {size(card.memory_bytes)} each"
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return environment.from_string(text).render(title=title, parts=drawn, cards=min(count, 32))
+    return render("picture.svg.j2", markup=True, title=title, parts=drawn, cards=min(count, 32))

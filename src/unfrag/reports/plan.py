@@ -103,9 +103,8 @@ def render(sheet: Sheet, explain: bool, console: Console) -> None:
     for flag in sheet.flags:
         _flag(flag, explain, console)
     console.print(f"\n{escape(sheet.command)}")
-    servers = sheet.plan.replicas // sheet.plan.estimate.choice.dp
-    if servers > 1:
-        console.print(f"start it {servers} times, each with cards and a port of its own", style="dim")
+    if sheet.plan.servers > 1:
+        console.print(f"start it {sheet.plan.servers} times, each with cards and a port of its own", style="dim")
     if sheet.second is not None:
         how = escape(_how(sheet.second))
         console.print(f"\nnext best: {how}; {_why_not(sheet.plan, sheet.second)}", style="dim")
@@ -167,7 +166,7 @@ def _how(plan: Plan) -> str:
     parts = [f"tensor {chosen.tp}"]
     parts += [f"data {chosen.dp} with divided experts"] if chosen.dp > 1 else []
     parts += [f"pipeline {chosen.pp}"] if chosen.pp > 1 else []
-    parts += [f"{plan.replicas} servers"] if plan.replicas > chosen.dp else []
+    parts += [f"{plan.servers} servers"] if plan.servers > 1 else []
     parts += [f"decode context {chosen.dcp}"] if chosen.dcp > 1 else []
     return ", ".join([*parts, f"KV {chosen.kv_dtype or 'as the model'}"])
 

@@ -17,16 +17,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unfrag.engine.pool.queue import ContiguousQueue
+from unfrag.engine.pool.queue import take_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Tables = dict[str, tuple[list[int] | None, ...]]
     Send = Callable[[list[tuple[int, int]], Tables, Tables], None]
 
 # Connectors that keep no block ids of running requests. None was verified, so with any connector nothing moves.
 SAFE_CONNECTORS: tuple[str, ...] = ()
+
+
+class Torn(RuntimeError):
+    """Scheduler and workers, or the workers among themselves, know different block tables: no step may follow."""
 
 
 class Pair(NamedTuple):
@@ -94,6 +98,9 @@ def compact(scheduler: Any, most: int, send: Send, plan: Plan | None = None) -> 
             are as they were but for the contents of targets, and nothing has changed here but that some cached blocks
             were given up.
         plan: what an earlier pass has left over; a new plan is made when that is used up.
+
+    Raises:
+        Torn: the workers have moved and the books here could not be changed alike.
     """
     pool = scheduler.kv_cache_manager.block_pool
     plan = plan if plan is not None else Plan()
@@ -113,8 +120,11 @@ def compact(scheduler: Any, most: int, send: Send, plan: Plan | None = None) -> 
         # A target may be half written, so what it cached must not be found again. Sources are never written to.
         pool.evict_blocks({m.target.block_id for m in moves})
         raise
-    for move in moves:
-        _commit(pool, move)
+    try:
+        for move in moves:
+            _commit(pool, move)
+    except Exception as fault:
+        raise Torn(f"the workers moved blocks and the scheduler could not follow: {fault!r}") from fault
     cached = sum(move.spill is not None for move in moves)
     return Moved(len(moves), cached, evicted, len(plan.pairs))
 
@@ -177,7 +187,7 @@ def _with_spills(pool: Any, now: list[Pair], later: list[Pair]) -> tuple[list[Mo
     evicted = 0
     if len(places) < crowded:
         taken = {block.block_id for block in places}
-        for block in _oldest(pool.free_block_queue):
+        for block in pool.free_block_queue.iter_blocks_after(None):
             if len(places) == crowded:
                 break
             if block.block_id > above and block.block_id not in taken and block.block_id not in pool._reuse_watchers:
@@ -195,13 +205,6 @@ def _with_spills(pool: Any, now: list[Pair], later: list[Pair]) -> tuple[list[Mo
                 evicted += 1
         moves.append(Move(*pair, spill))
     return moves, evicted
-
-
-def _oldest(queue: Any) -> Iterator[Any]:
-    block = queue.fake_free_list_head.next_free_block
-    while block is not None and block is not queue.fake_free_list_tail:
-        yield block
-        block = block.next_free_block
 
 
 def _is_empty(pool: Any, block: Any) -> bool:
@@ -244,7 +247,7 @@ def _commit(pool: Any, move: Move) -> None:
     queue = pool.free_block_queue
     if spill is not None:
         queue.remove(spill)
-        _replace(queue, target, spill)
+        take_place(queue, target, spill)
         _move_hashes(pool, target, spill)
     else:
         queue.remove(target)
@@ -253,19 +256,6 @@ def _commit(pool: Any, move: Move) -> None:
         manager.req_to_blocks[request_id][position] = target
     target.ref_cnt, source.ref_cnt = source.ref_cnt, 0
     queue.prepend_n([source])
-
-
-def _replace(queue: Any, old: Any, new: Any) -> None:
-    """``new`` takes the place of a free block in the order of eviction."""
-    if isinstance(queue, ContiguousQueue):
-        queue.replace(old, new)
-        return
-    before = old.prev_free_block
-    queue.remove(old)
-    after = before.next_free_block
-    before.next_free_block = after.prev_free_block = new
-    new.prev_free_block, new.next_free_block = before, after
-    queue.num_free_blocks += 1
 
 
 def _move_hashes(pool: Any, source: Any, target: Any) -> None:

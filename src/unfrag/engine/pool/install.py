@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from typing import Any
 
 from unfrag.engine.pool.queue import GROWTH, ContiguousQueue
 
 logger = logging.getLogger("vllm.unfrag")
-VARIABLE = "UNFRAG_POOL"
-KINDS = ("stock", "contiguous")
-
-
-def wanted() -> bool:
-    """Was ``--pool contiguous`` asked for?"""
-    said = os.environ.get(VARIABLE) or "stock"
-    if said not in KINDS:
-        logger.warning("unfrag: %s=%s is none of %s: the stock pool is used", VARIABLE, said, ", ".join(KINDS))
-    return said == "contiguous"
 
 
 def install(kv_cache_manager: Any) -> str | None:

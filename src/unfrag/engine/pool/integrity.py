@@ -8,6 +8,7 @@ O(blocks). Names read in vLLM 0.32 (``v1/core/block_pool.py``).
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from unfrag.engine.pool.queue import ContiguousQueue
@@ -22,23 +23,13 @@ def check(pool: Any, managers: Iterable[Any]) -> list[str]:
     """At most ``_MOST`` violations of the pool and of the requests' block tables."""
     found = [*_queue(pool), *_hashes(pool), *_owners(pool, managers)]
     if isinstance(pool.free_block_queue, ContiguousQueue):
-        found += _index(pool.free_block_queue, pool)
+        found += _index(pool.free_block_queue)
     return found[:_MOST]
-
-
-def _queued(queue: Any, most: int) -> list[Any]:
-    """The queue's blocks in order; cut off where it must be circular."""
-    blocks: list[Any] = []
-    block = queue.fake_free_list_head.next_free_block
-    while block is not queue.fake_free_list_tail and block is not None and len(blocks) <= most:
-        blocks.append(block)
-        block = block.next_free_block
-    return blocks
 
 
 def _queue(pool: Any) -> Iterable[str]:
     queue, blocks = pool.free_block_queue, pool.blocks
-    queued = _queued(queue, len(blocks))
+    queued = list(islice(queue.iter_blocks_after(None), len(blocks) + 1))  # cut off where it must be circular
     ids = {block.block_id for block in queued}
     if len(ids) != len(queued):
         yield f"the free queue holds {len(queued)} blocks, {len(ids)} different ones"
@@ -82,7 +73,7 @@ def _owners(pool: Any, managers: Iterable[Any]) -> Iterable[str]:
             yield f"block {block_id} belongs to {count} requests and is referred to {references} times"
 
 
-def _index(queue: ContiguousQueue, pool: Any) -> Iterable[str]:
+def _index(queue: ContiguousQueue) -> Iterable[str]:
     window, reserved = queue.window(), queue.reserved_ids()
     if len(reserved) != sum(end - start for start, end in queue.reserved.items()):
         yield "reserved stretches overlap"

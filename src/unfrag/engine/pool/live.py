@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from itertools import pairwise
 from typing import Any
 
 from unfrag.engine import interface
+from unfrag.engine.free import count_runs, fragmentation_ratio, free_blocks, run_lengths
 from unfrag.engine.pool import compaction, integrity, move
 from unfrag.engine.pool.policy import Policy, effort
-from unfrag.engine.runs import run_lengths
 
 logger = logging.getLogger("vllm.unfrag")
 
@@ -66,10 +65,10 @@ class Compactor:
 
     def _wanted_moves(self) -> int:
         pool = self._scheduler.kv_cache_manager.block_pool
-        free = [block.block_id for block in pool.blocks if block.ref_cnt == 0 and not block.is_null]
+        free = [block.block_id for block in free_blocks(pool)]
         largest = max(run_lengths(free), default=0)
         scattered = (len(free) - largest) * interface.block_bytes(self._engine_core)
-        ratio = 1 - largest / len(free) if free else 0.0
+        ratio = fragmentation_ratio(len(free), largest)
         return effort(self._policy, ratio, scattered, self._moves_a_step > 0)
 
     def _compact(self, most: int) -> compaction.Moved:
@@ -80,6 +79,9 @@ class Compactor:
         except _NotMoved as fault:
             self.turn_off(f"a worker could not move blocks: {fault}")
             return compaction.Moved()
+        except compaction.Torn as fault:
+            self._end_the_engine(fault)
+            raise
         self.moves += done.live
         return done
 
@@ -88,25 +90,26 @@ class Compactor:
 
         Raises:
             _NotMoved: some rank could not, and all are as they were.
+            Torn: nor could all of them go back.
         """
         wrong = self._on_every_rank(copies, tables)
         if not wrong:
             return
         if worse := self._on_every_rank([], before):
-            self._end_the_engine(f"{wrong}; and going back: {worse}")
+            raise compaction.Torn(f"ranks disagree about block tables: {wrong}; and going back: {worse}")
         raise _NotMoved(wrong)
 
     def _on_every_rank(self, copies: list[tuple[int, int]], tables: compaction.Tables) -> str:
         work = functools.partial(move.move, copies=copies, tables=tables)
         return "; ".join(answer for answer in interface.on_every_rank(self._engine_core, work) if answer is not None)
 
-    def _end_the_engine(self, why: str) -> None:
-        """Ranks that disagree about block tables would serve wrong tokens: the next step ends the engine instead."""
+    def _end_the_engine(self, fault: compaction.Torn) -> None:
+        """No step may run any more: one that did would serve wrong tokens. The next one ends the engine instead."""
 
         def refuse(*args: Any, **kwargs: Any) -> Any:
-            raise RuntimeError(f"unfrag: ranks disagree about block tables ({why}); the engine ends rather than go on")
+            raise fault
 
-        logger.critical("unfrag: ranks disagree about block tables: %s", why)
+        logger.critical("unfrag: the engine ends rather than go on: %s", fault)
         self._engine_core.step_fn = refuse
 
     def _verify(self) -> None:
@@ -134,7 +137,10 @@ def compactor_of(engine_core: Any) -> Compactor:
 
 
 def before_each_step(engine_core_class: Any) -> None:
-    """Give the compactor its turn before every step of the engines of this process."""
+    """Give the compactor its turn before every step of the engines of this process.
+
+    A fault of its own turns it off and stops no step, unless it left scheduler and workers apart.
+    """
     for name in ("step", "step_with_batch_queue"):
         step = getattr(engine_core_class, name)
         if getattr(step, "unfrag_compaction", False):  # vLLM calls general plugins more than once
@@ -146,7 +152,12 @@ def _after_a_turn(step: Any) -> Any:
     @functools.wraps(step)
     def turn_then_step(engine_core: Any, *args: Any, **kwargs: Any) -> Any:
         compactor = compactor_of(engine_core)
-        compactor.tick()
+        try:
+            compactor.tick()
+        except compaction.Torn:
+            raise
+        except Exception as fault:
+            compactor.turn_off(f"fault in its own code: {fault!r}")
         return step(engine_core, *args, **kwargs)
 
     turn_then_step.unfrag_compaction = True  # type: ignore[attr-defined]
@@ -168,6 +179,5 @@ def block_map(scheduler: Any) -> dict[str, Any]:
     for request in scheduler.running:
         for group in manager.coordinator.single_type_managers:
             ids = [b.block_id for b in group.req_to_blocks.get(request.request_id, ()) if not b.is_null]
-            runs = sum(b != a + 1 for a, b in pairwise(ids)) + bool(ids)
-            requests.append({"blocks": len(ids), "runs": runs})
+            requests.append({"blocks": len(ids), "runs": count_runs(ids)})
     return {"blocks": stretches, "requests": requests}

@@ -6,11 +6,7 @@ are, and stops by itself well below where it started, so that it does not start 
 
 from __future__ import annotations
 
-import os
-
 import msgspec
-
-VARIABLE = "UNFRAG_COMPACTION"
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -23,11 +19,6 @@ class Policy(msgspec.Struct, frozen=True):
     most_moves: int = 64
     look_every: int = 32
     """Steps between two looks while it rests: a look reads every block."""
-
-
-def wanted() -> bool:
-    """Was ``--compaction on`` asked for?"""
-    return os.environ.get(VARIABLE, "off") == "on"
 
 
 def effort(policy: Policy, ratio: float, scattered_bytes: int, active: bool) -> int:

@@ -12,6 +12,8 @@ Written against ``vllm/v1/core/kv_cache_utils.py`` (``FreeKVCacheBlockQueue``) o
 
 from __future__ import annotations
 
+import functools
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from vllm.v1.core.kv_cache_utils import FreeKVCacheBlockQueue
@@ -83,15 +85,12 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
     def remove(self, block: Any) -> None:
         """Out of the queue, from wherever it is: it was hit, or is the target of a move."""
         block_id = block.block_id
-        if block is self._edge:
-            self._edge = block.next_free_block
-        elif block_id in self.runs:
+        if self._held[block_id]:
+            self._give_up(next(start for start, end in self.reserved.items() if start <= block_id < end))
+        if block_id in self.runs:
             self.runs.remove(block_id, 1)
-        else:
-            if self._held[block_id]:
-                self._give_up(next(s for s, end in self.reserved.items() if s <= block_id < end))
-            if block_id in self.runs:
-                self.runs.remove(block_id, 1)
+        elif block is self._edge:
+            self._edge = block.next_free_block
         super().remove(block)
 
     def append(self, block: Any) -> None:
@@ -118,12 +117,7 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
         """A block that is not free takes the place of a free one, which leaves the queue."""
         inside = old.block_id in self.runs or bool(self._held[old.block_id])
         at_edge = old is self._edge
-        before = old.prev_free_block
-        self.remove(old)
-        after = before.next_free_block
-        before.next_free_block = after.prev_free_block = new
-        new.prev_free_block, new.next_free_block = before, after
-        self.num_free_blocks += 1
+        relink(self, old, new)
         if inside:
             self.runs.add(new.block_id, 1)
         elif at_edge:
@@ -131,11 +125,7 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
 
     def window(self) -> set[int]:
         """Ids of the blocks before the edge, by walking there. O(window)."""
-        ids, block = set(), self.fake_free_list_head.next_free_block
-        while block is not self._edge and block is not self.fake_free_list_tail:
-            ids.add(block.block_id)
-            block = block.next_free_block
-        return ids
+        return {block.block_id for block in takewhile(lambda b: b is not self._edge, self.iter_blocks_after(None))}
 
     def reserved_ids(self) -> set[int]:
         """Ids that are kept for requests which run."""
@@ -238,3 +228,19 @@ class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
             after.prev_free_block = before
             block.prev_free_block = block.next_free_block = None
         self.num_free_blocks -= len(blocks)
+
+
+def take_place(queue: Any, old: Any, new: Any) -> None:
+    """``new``, which is not free, takes the place of a free block in the order of eviction, in either kind of queue."""
+    replace = queue.replace if isinstance(queue, ContiguousQueue) else functools.partial(relink, queue)
+    replace(old, new)
+
+
+def relink(queue: Any, old: Any, new: Any) -> None:
+    """The links of :func:`take_place`."""
+    before = old.prev_free_block
+    queue.remove(old)
+    after = before.next_free_block
+    before.next_free_block = after.prev_free_block = new
+    new.prev_free_block, new.next_free_block = before, after
+    queue.num_free_blocks += 1

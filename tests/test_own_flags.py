@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unfrag import cli, serving
+from unfrag import cli, own_flags
 
 
 @pytest.mark.parametrize("words", [["--pool", "contiguous"], ["--pool=contiguous"]])
 def test_own_flags_reach_the_engine_by_its_environment(words):
-    left, own = serving._own_flags(["model", "--block-size", "32", *words, "--compaction", "on", "--port", "1"])
+    left, own = own_flags.split(["model", "--block-size", "32", *words, "--compaction", "on", "--port", "1"])
     assert left == ["model", "--block-size", "32", "--port", "1"]
     assert own == {"UNFRAG_POOL": "contiguous", "UNFRAG_COMPACTION": "on"}
 
@@ -26,4 +26,4 @@ def test_a_value_that_is_none_is_one_line(words, capsys):
 
 @given(st.lists(st.text(max_size=8).filter(lambda word: not word.startswith(("--pool", "--compaction")))))
 def test_everything_else_is_vllms(words):
-    assert serving._own_flags(words) == (words, {})
+    assert own_flags.split(words) == (words, {})

@@ -1,0 +1,41 @@
+"""A real engine on the rig's model in this process: its scheduler can be looked into and stepped one step at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from unfrag.rig import environment
+from unfrag.rig.model import ensure_model
+
+
+@contextlib.contextmanager
+def an_engine(blocks, seats, ranks=1):
+    """``vllm.LLM`` with so many blocks of 32 tokens and so many seats; shut down, and the environment put back."""
+    before = dict(os.environ)
+    os.environ |= {**environment.environment(ranks), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    try:
+        from vllm import LLM, envs
+
+        envs.disable_envs_cache()  # of the engine before in this process
+        llm = LLM(
+            str(ensure_model()),
+            max_model_len=2048,
+            block_size=32,
+            num_gpu_blocks_override=blocks,
+            enforce_eager=True,
+            max_num_seqs=seats,
+            tensor_parallel_size=ranks,
+        )
+        try:
+            yield llm
+        finally:
+            llm.llm_engine.engine_core.shutdown()
+    finally:
+        os.environ.clear()
+        os.environ |= before
+
+
+def engine_core(llm):
+    """vLLM's ``EngineCore`` behind it."""
+    return llm.llm_engine.engine_core.engine_core
