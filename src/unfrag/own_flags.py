@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from typing import NamedTuple
 
 from unfrag.errors import UsageError
 
 logger = logging.getLogger("vllm.unfrag")
 
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
 
 class Flag(NamedTuple):
-    """``values``: the first is what counts when nothing is said."""
+    """``values``: what it may be, and the first is what counts when nothing is said.
+
+    ``bare``: its value when it is given without one; another is then given by ``=`` alone. ``kind`` of a flag whose
+    values are not counted out: "bytes" or "path".
+    """
 
     variable: str
     values: tuple[str, ...]
+    bare: str | None = None
+    kind: str | None = None
 
 
 FLAGS = {
     "--pool": Flag("UNFRAG_POOL", ("stock", "contiguous")),
     "--compaction": Flag("UNFRAG_COMPACTION", ("off", "on")),
+    "--enable-expert-cache": Flag("UNFRAG_EXPERT_CACHE", ("off", "on", "verify", "observe"), bare="on"),
+    "--expert-cache-bytes": Flag("UNFRAG_EXPERT_CACHE_BYTES", ("256MiB",), kind="bytes"),
+    "--expert-cache-file": Flag("UNFRAG_EXPERT_CACHE_FILE", ("",), kind="path"),
 }
 
 
@@ -34,24 +46,49 @@ def split(words: list[str]) -> tuple[list[str], dict[str, str]]:
     found: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
-        name, _, value = word.partition("=")
+        name, equals, value = word.partition("=")
         if name not in FLAGS:
             left.append(word)
             continue
-        flag, value = FLAGS[name], value or next(rest, "")
-        if value not in flag.values:
-            raise UsageError(f"{name}: {value or 'nothing'} was given; choose one of {', '.join(flag.values)}")
+        flag = FLAGS[name]
+        if not equals:
+            value = next(rest, "") if flag.bare is None else flag.bare
+        if (wrong := _wrong(flag, value)) is not None:
+            raise UsageError(f"{name}: {value or 'nothing'} was given; {wrong}")
         found[flag.variable] = value
     return left, found
+
+
+def _wrong(flag: Flag, value: str) -> str | None:
+    if flag.kind == "bytes":
+        return None if _bytes(value) else "give a number of bytes, or one with a unit such as 256MiB"
+    if flag.kind == "path":
+        return "give a file's path" if not value or value.startswith("-") else None
+    return None if value in flag.values else f"choose one of {', '.join(flag.values)}"
 
 
 def chosen(name: str) -> str:
     """A flag's value in this process; what is none of its values is told, and counts as the first."""
     flag = FLAGS[name]
     said = os.environ.get(flag.variable) or flag.values[0]
-    if said in flag.values:
+    if said in flag.values or _wrong(flag, said) is None:
         return said
-    logger.warning(
-        "unfrag: %s=%s is none of %s: %s is used", flag.variable, said, ", ".join(flag.values), flag.values[0]
-    )
+    logger.warning("unfrag: %s=%s: %s. It counts as %s.", flag.variable, said, _wrong(flag, said), flag.values[0])
     return flag.values[0]
+
+
+def read_bytes(size: str) -> int:
+    """``268435456``, ``256MiB``, ``256M``, ``1.5g``: bytes, by powers of 1024.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    found = _bytes(size)
+    if found is None:
+        raise ValueError(f"{size} is no size")
+    return found
+
+
+def _bytes(size: str) -> int | None:
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmgt]?)(?:i?b)?", size.strip(), re.IGNORECASE | re.ASCII)
+    return int(float(match[1]) * _UNITS[match[2].lower()]) if match else None

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from unfrag.facts import Unknown
 
 LISTED = ("0.32",)
-PLUGIN_FLAGS = (*FLAGS, "--enable-expert-cache", "--expert-cache-bytes", "--rig")
 # Other engines' flags in a vLLM line, and what guides made up.
 NEVER = {
-    "--enable-expert-cache": "no flag of vLLM; unfrag's plugin will bring it (`unfrag serve`)",
     "--mem-fraction-static": "SGLang's spelling; vLLM's is --gpu-memory-utilization",
     "--context-length": "SGLang's spelling; vLLM's is --max-model-len",
     "--tp-size": "SGLang's spelling; vLLM's is --tensor-parallel-size",
@@ -73,9 +71,12 @@ def check(launch: Launch | Unknown, engine: str | Unknown, version: str | Unknow
             why = _value(flag, value)
             if why:
                 wrong.append((flag, why))
+        elif flag in FLAGS or flag == "--rig":
+            if "unfrag serve" not in launch.command:
+                wrong.append((flag, "no flag of vLLM; unfrag's plugin brings it, under `unfrag serve`"))
         elif flag in NEVER:
             wrong.append((flag, NEVER[flag]))
-        elif against and flag not in PLUGIN_FLAGS and not _docker(launch.command, raw):
+        elif against and not _docker(launch.command, raw):
             near = difflib.get_close_matches(flag, known(against), n=1, cutoff=0.75)
             wrong.append((flag, f"no flag of vLLM {against}" + (f"; did you mean {near[0]}?" if near else "")))
     return wrong

@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextlib
 import os
 
+from unfrag import own_flags
+from unfrag.engine.experts.install import around_engine_core
 from unfrag.rig import environment
 from unfrag.rig.model import ensure_model
 
 
 @contextlib.contextmanager
-def an_engine(blocks, seats, ranks=1):
-    """``vllm.LLM`` with so many blocks of 32 tokens and so many seats; shut down, and the environment put back."""
+def an_engine(blocks, seats, ranks=1, own=(), **arguments):
+    """``vllm.LLM`` with so many blocks of 32 tokens and so many seats, and unfrag's own flags in the words of ``own``.
+
+    Shut down at the end, and the environment put back.
+    """
     before = dict(os.environ)
     os.environ |= {**environment.environment(ranks), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    os.environ |= own_flags.split(list(own))[1]
     try:
         from vllm import LLM, envs
+        from vllm.v1.engine.core import EngineCore
 
+        # As the plugin does in a process of its own, where it is loaded once and so sees one set of flags.
+        around_engine_core(EngineCore)
         envs.disable_envs_cache()  # of the engine before in this process
         llm = LLM(
             str(ensure_model()),
@@ -26,6 +35,7 @@ def an_engine(blocks, seats, ranks=1):
             enforce_eager=True,
             max_num_seqs=seats,
             tensor_parallel_size=ranks,
+            **arguments,
         )
         try:
             yield llm

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from unfrag.engine import interface, ranks
+from unfrag.engine.experts.install import cache_of
 from unfrag.engine.free import fragmentation_ratio, free_blocks, run_lengths
 from unfrag.engine.pool.live import block_map, check, compactor_of
 from unfrag.engine.pool.queue import ContiguousQueue
@@ -110,6 +111,18 @@ def unfrag_compact(self: Any) -> dict[str, Any]:
 def unfrag_inspect(self: Any) -> dict[str, Any]:
     """Becomes a method of ``EngineCore``: the block map, and what does not hold together in the pool."""
     return {**block_map(self.scheduler), "violations": check(self.scheduler)}
+
+
+def unfrag_experts(self: Any) -> dict[str, Any] | None:
+    """Becomes a method of ``EngineCore``: the expert-route cache's counts and each expert's load; None without one."""
+    cache = cache_of(self)
+    return None if cache is None else cache.counts()
+
+
+def unfrag_expert_share(self: Any, answer: str) -> tuple[int, int] | None:
+    """Becomes a method of ``EngineCore``: see ``RouteIndex.share``."""
+    cache = cache_of(self)
+    return None if cache is None else cache.index.share(answer)
 
 
 def _readings(engine_core: Any) -> Readings:

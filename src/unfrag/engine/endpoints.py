@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from unfrag import own_flags
 from unfrag.engine import access, interface
+from unfrag.engine.experts.answers import ExpertAnswers
+from unfrag.engine.experts.metrics import FreshMetrics
 from unfrag.engine.watch import EngineDead, EngineWatch
 
 if TYPE_CHECKING:
@@ -33,8 +36,12 @@ class UnfragEndpoints:
 
     def attach_router(self, app: FastAPI) -> None:
         """Adds the routes; vLLM lets ours replace its own ``/health``. On an unknown version, adds none."""
-        if interface.unsupported_version() is None:
-            app.include_router(router)
+        if interface.unsupported_version() is not None:
+            return
+        app.include_router(router)
+        if own_flags.chosen("--enable-expert-cache") != "off":
+            app.add_middleware(ExpertAnswers)
+            app.add_middleware(FreshMetrics)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Takes a first snapshot while the engine is idle, so that ``/health`` has one from the start."""
@@ -74,6 +81,15 @@ async def flush_cache(
     403 to a caller that is neither on this machine nor holds the token, 503 when the engine is dead.
     """
     return await _of_engine(request, "flush", lambda watch: watch.flush(cached, allocator, compact))
+
+
+@router.get("/plugins/unfrag/experts")
+async def experts(request: Request) -> JSONResponse:
+    """Each engine's expert-route cache: hits, misses, flips, bytes, evictions, and how evenly experts are used.
+
+    Null for an engine that runs without one.
+    """
+    return await _of_engine(request, "read the expert-route cache", lambda watch: watch.experts())
 
 
 @router.get("/plugins/unfrag/map.json")

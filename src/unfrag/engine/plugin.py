@@ -19,7 +19,7 @@ def register() -> None:
     """``vllm.general_plugins``: called once or more in every vLLM process.
 
     Adds methods to ``EngineCore``, reachable only by a call from the API server. No method of vLLM is replaced, unless
-    ``--pool contiguous`` or ``--compaction on`` was asked for.
+    ``--pool contiguous``, ``--compaction on`` or ``--enable-expert-cache`` was asked for.
     """
     try:
         version = interface.unsupported_version()
@@ -40,12 +40,18 @@ def register() -> None:
         EngineCore.unfrag_flush = core.unfrag_flush
         EngineCore.unfrag_compact = core.unfrag_compact
         EngineCore.unfrag_inspect = core.unfrag_inspect
+        EngineCore.unfrag_experts = core.unfrag_experts
+        EngineCore.unfrag_expert_share = core.unfrag_expert_share
         if own_flags.chosen("--pool") == "contiguous":
             from vllm.v1.core.kv_cache_manager import KVCacheManager
 
             install.around_kv_cache_manager(KVCacheManager)
         if own_flags.chosen("--compaction") == "on":
             live.before_each_step(EngineCore)
+        if own_flags.chosen("--enable-expert-cache") != "off":
+            from unfrag.engine.experts import install as experts
+
+            experts.around_engine_core(EngineCore)
     except Exception:
         logger.exception("unfrag could not be loaded: the server runs as stock")
 

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from unfrag.engine import interface
+from unfrag.engine.experts.load import summary
 
 logger = logging.getLogger("vllm.unfrag")
 
@@ -30,6 +31,8 @@ class EngineWatch:
         self._last: list[tuple[float, dict[str, Any]] | None] = [None] * len(self._engines)
         self._asking: list[asyncio.Task[None] | None] = [None] * len(self._engines)
         self._flushing = asyncio.Lock()
+        self._experts: list[dict[str, Any] | None] = []
+        self._asking_experts: asyncio.Task[None] | None = None
         self.unknown: str | None = None
 
     async def alive(self) -> bool:
@@ -101,6 +104,37 @@ class EngineWatch:
             EngineDead: meanwhile.
         """
         return [await self._call(engine, "unfrag_inspect") for engine in self._engines]
+
+    async def experts(self) -> list[dict[str, Any] | None]:
+        """The expert-route cache of each engine: counts, and how evenly its experts are used; None without one.
+
+        Raises:
+            EngineDead: meanwhile.
+        """
+        counts = [await self._call(engine, "unfrag_experts") for engine in self._engines]
+        return [each and {**each, **summary(each)} for each in counts]
+
+    async def recent_experts(self, wait_seconds: float) -> list[dict[str, Any] | None]:
+        """As :meth:`experts`, but after ``wait_seconds`` what it last was."""
+        if self._asking_experts is None or self._asking_experts.done():
+            self._asking_experts = asyncio.create_task(self._refresh_experts())
+        await asyncio.wait([self._asking_experts], timeout=wait_seconds)
+        return self._experts
+
+    async def _refresh_experts(self) -> None:
+        try:
+            self._experts = await self.experts()
+        except Exception as fault:
+            logger.warning("unfrag cannot read the expert-route cache: %r", fault)
+
+    async def expert_share(self, answer: str) -> tuple[int, int] | None:
+        """See ``RouteIndex.share``; the expert-route cache runs with one engine alone.
+
+        Raises:
+            EngineDead: meanwhile.
+        """
+        share = await self._call(self._engines[0], "unfrag_expert_share", answer)
+        return None if share is None else (share[0], share[1])
 
     async def _flush_one(self, engine: Any, cached: bool, allocator: bool, compact: bool) -> dict[str, Any]:
         started = time.monotonic()

@@ -1,0 +1,80 @@
+"""What tells one block's routes from another's: vLLM's block hashes, an adapter's files, the model's weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unfrag.engine.experts.store import Shape
+
+
+class Hashes:
+    """A request's block hashes as they grow; with an adapter, mixed with what it holds."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def __len__(self) -> int:
+        request = self._request
+        if request.lora_request is not None and getattr(request, "unfrag_adapter", None) is None:
+            return 0
+        return len(request.block_hashes)
+
+    def __getitem__(self, block: int) -> bytes:
+        found = bytes(self._request.block_hashes[block])
+        if self._request.lora_request is None:
+            return found
+        return hashlib.sha256(found + self._request.unfrag_adapter).digest()
+
+
+class Adapters:
+    """Digests of adapters' files, since vLLM's hash knows an adapter by its name and path alone."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, bytes] = {}
+
+    def digest(self, path: str) -> bytes | None:
+        """Of all files in an adapter's folder, read again when one was changed; None when that cannot be done."""
+        try:
+            files = sorted(file for file in Path(path).iterdir() if file.is_file())
+            stamp = repr([(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+            if stamp not in self._digests:
+                digest = hashlib.sha256()
+                for file in files:
+                    with file.open("rb") as handle:
+                        digest.update(hashlib.file_digest(handle, "sha256").digest())
+                self._digests[stamp] = digest.digest()
+            return self._digests[stamp]
+        except OSError:
+            return None
+
+
+def hasher(config: Any, block_tokens: int) -> Any:
+    """vLLM's own, which it does not make when prefix caching is off."""
+    from vllm.utils.hashing import get_hash_fn_by_name
+    from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+
+    function = get_hash_fn_by_name(config.cache_config.prefix_caching_hash_algo)
+    init_none_hash(function)
+    return get_request_block_hasher(block_tokens, function)
+
+
+def namespace(config: Any, shape: Shape, weights: list[str]) -> bytes:
+    """What all routes of a file have in common: model, weights of every rank, vLLM, and how blocks are hashed."""
+    from vllm.utils.hashing import get_hash_fn_by_name
+    from vllm.v1.core.kv_cache_utils import resolve_none_hash_seed
+    from vllm.version import __version__
+
+    algorithm = config.cache_config.prefix_caching_hash_algo
+    said = (
+        __version__,
+        config.model_config.hf_config.to_json_string(),
+        str(config.model_config.dtype),
+        algorithm,
+        resolve_none_hash_seed(get_hash_fn_by_name(algorithm)),
+        tuple(shape),
+        weights,
+    )
+    return hashlib.sha256(repr(said).encode()).digest()

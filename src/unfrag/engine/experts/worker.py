@@ -1,0 +1,138 @@
+"""What the engine core asks of each rank's worker. None of it raises: answers of several ranks must stay in step."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unfrag.engine.experts.routers import Replay
+from unfrag.engine.experts.store import Shape, Store, UnusableFile, from_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Models whose block asks its gate and hands the answer to the experts unread, so that a gate may answer nothing.
+_GATE_SKIPPED = ("Glm4MoE",)
+# Routers that keep something of their own from one call to the next, or do not look at the token.
+_STATEFUL = ("ZeroExpertRouter", "RoutingSimulatorRouter", "AiterSharedRoutedFusedMoERouter")
+
+
+class Looked(NamedTuple):
+    """A rank's answer: why it cannot, or the shape of its routes and what tells its weights from others."""
+
+    refusal: str | None
+    shape: Shape | None = None
+    weights: str = ""
+
+
+class Installed(NamedTuple):
+    """``file``: why the file was not used. ``blocks``: what was in it and whole; ``damaged``: how many were not."""
+
+    fault: str | None
+    file: str | None = None
+    blocks: tuple[tuple[int, bytes], ...] = ()
+    damaged: int = 0
+
+
+def look(worker: Any, block_tokens: int, weigh: bool) -> Looked:
+    """Can this rank's routes be kept and served? With ``weigh``, a digest of its weights: reads all of them."""
+    try:
+        refusal = next(_refusals(worker), None)
+        if refusal is not None:
+            return Looked(refusal)
+        routers = [runner.router for runner in _moe_layers(worker)]
+        id_bytes = 1 if routers[0].global_num_experts <= 256 else 2
+        shape = Shape(len(routers), routers[0].top_k, id_bytes, block_tokens)
+        weights = hashlib.sha256(repr(sorted(worker.compute_weight_checksums().items())).encode()) if weigh else None
+        return Looked(None, shape, weights.hexdigest() if weights else "")
+    except Exception as fault:
+        return Looked(f"{type(fault).__name__}: {fault}")
+
+
+def install(
+    worker: Any, shape: Shape, slots: int, verify_every: int, file: str | None = None, namespace: bytes = b""
+) -> Installed:
+    """Wrap this rank's routers. A file that cannot be used is told and left alone: the store is in memory then."""
+    try:
+        unusable, store, damaged = None, None, 0
+        whole: list[tuple[int, bytes]] = []
+        if file is not None:
+            try:
+                store, whole, damaged = from_file(Path(file), shape, slots, namespace, write=worker.rank == 0)
+            except UnusableFile as why:
+                unusable = str(why)
+        layers = _moe_layers(worker)
+        gates = [module.gate for module in worker.get_model().modules() if type(module).__name__ in _GATE_SKIPPED]
+        worker.unfrag_routes = Replay(
+            worker.model_runner, [layer.router for layer in layers], gates, store or Store(shape, slots), verify_every
+        )
+        return Installed(None, unusable, tuple(whole), damaged)
+    except Exception as fault:
+        return Installed(f"{type(fault).__name__}: {fault}")
+
+
+def drop_file(worker: Any) -> None:
+    """Go on in memory: the ranks did not all have the same in their files."""
+    _in_memory(worker.unfrag_routes)
+
+
+def forget(worker: Any) -> None:
+    """What the file says counts as nothing: the weights are others now, and so is the name that stands in it."""
+    worker.unfrag_routes.store.forget()
+    _in_memory(worker.unfrag_routes)
+
+
+def _in_memory(replay: Replay) -> None:
+    replay.store.close()
+    replay.store = Store(replay.store.shape, replay.store.slots)
+
+
+def counts(worker: Any) -> dict[str, Any]:
+    """Of this rank since the start; rows are tokens, flips are tokens times layers. ``load`` is ``(layers, experts)``.
+
+    ``layers`` are the model's numbers of its MoE layers.
+    """
+    replay: Replay = worker.unfrag_routes
+    return {
+        "off": replay.off,
+        "computed_rows": replay.computed_rows,
+        "served_rows": replay.served_rows,
+        "gates_skipped": replay.gates_skipped,
+        "checked_rows": replay.checked_rows,
+        "flips": replay.flips,
+        "layers": [layer.layer_id for layer in _moe_layers(worker)],
+        "load": replay.load.tolist(),
+    }
+
+
+def _moe_layers(worker: Any) -> list[Any]:
+    """The model's MoE layers (``fused_moe/runner/moe_runner.py``) by their number."""
+    from vllm.model_executor.layers.fused_moe.layer import MoERunner
+
+    found = [module for module in worker.get_model().modules() if isinstance(module, MoERunner)]
+    return sorted(found, key=lambda layer: layer.layer_id)
+
+
+def _refusals(worker: Any) -> Iterator[str]:
+    from vllm.config import CompilationMode, CUDAGraphMode
+    from vllm.model_executor.layers.fused_moe.router.base_router import BaseRouter
+
+    device = str(worker.device)
+    runner, compilation = worker.model_runner, worker.vllm_config.compilation_config
+    layers = _moe_layers(worker)
+    if not layers:
+        yield "this model has no experts"
+    if any(layer.is_monolithic for layer in layers):
+        yield "this back-end routes inside its kernel; a Triton or other modular MoE back-end does not"
+    for router in (layer.router for layer in layers):
+        if not isinstance(router, BaseRouter) or type(router).__name__ in _STATEFUL:
+            yield f"experts chosen by a {type(router).__name__} cannot be kept"
+        if (router.top_k, router.global_num_experts) != (layers[0].router.top_k, layers[0].router.global_num_experts):
+            yield "its layers differ in their number of experts"
+    if not device.startswith(("cpu", "cuda")):
+        yield f"expert routes on {device} were not looked at"
+    if not hasattr(runner, "input_batch") or not hasattr(runner, "_model_forward"):
+        yield f"{type(runner).__name__} was not looked at; VLLM_USE_V2_MODEL_RUNNER=0 takes the first one"
+    if compilation.mode != CompilationMode.NONE or compilation.cudagraph_mode not in (None, CUDAGraphMode.NONE):
+        yield "compiled models and CUDA graphs run past it; --enforce-eager does not"
