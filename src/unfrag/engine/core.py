@@ -120,9 +120,9 @@ def unfrag_experts(self: Any) -> dict[str, Any] | None:
 
 
 def unfrag_expert_share(self: Any, answer: str) -> tuple[int, int] | None:
-    """Becomes a method of ``EngineCore``: see ``RouteIndex.share``."""
+    """Becomes a method of ``EngineCore``: see ``ExpertCache.share``."""
     cache = cache_of(self)
-    return None if cache is None else cache.index.share(answer)
+    return None if cache is None else cache.share(answer)
 
 
 def _readings(engine_core: Any) -> Readings:

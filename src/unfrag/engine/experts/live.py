@@ -163,19 +163,24 @@ class ExpertCache:
         self.forget(why)
         self._ask(worker.forget)
 
+    def share(self, answer: str) -> tuple[int, int] | None:
+        """See ``RouteIndex.share``; None also when a rank gave up."""
+        self.counts()
+        return None if self.off is not None else self.index.share(answer)
+
     def counts(self) -> dict[str, Any]:
         """For ``/plugins/unfrag/experts``: the index's counts, and rank 0's, read at most once a second."""
         now = time.monotonic()
         if now >= self._counts_due_at:
             self._counts = self._ask(worker.counts)[0]
+            self.off = self.off or self._counts["off"]
             self._counts_due_at = now + _READ_EVERY_SECONDS
         index = self.index
-        off = self.off or self._counts["off"]
         each = self._block_tokens * self.shape.token_bytes
         return {
             **self._counts,
             "mode": self.options.mode,
-            "off": off,
+            "off": self.off,
             "hits": index.counts.hits,
             "misses": index.counts.misses,
             "evictions": index.counts.evictions,

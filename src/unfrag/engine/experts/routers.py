@@ -50,7 +50,8 @@ class Step:
             return
         layers, top_k = store.shape.layers, store.shape.top_k
         at = self.store_rows[self.known]
-        ids = store.ids[at].reshape(len(at), layers, top_k).transpose(1, 0, 2).astype(np.int32)
+        # Kernels read each layer's rows as they lie in memory.
+        ids = store.ids[at].reshape(len(at), layers, top_k).transpose(1, 0, 2).astype(np.int32, order="C")
         weights = np.ascontiguousarray(store.weights[at].reshape(len(at), layers, top_k).transpose(1, 0, 2))
         self.ids = torch.from_numpy(ids).to(device)
         self.weights = torch.from_numpy(weights).to(device)
@@ -202,8 +203,9 @@ class Replay:
             keep = step.has_place[step.new] & ~self._unchanged(step, ids)
             at = step.store_rows[step.new[keep]]
             store.renew(np.unique(at // store.shape.block_tokens))
-            store.ids[at] = ids[keep].reshape(len(at), -1)
-            store.weights[at] = weights[keep].reshape(len(at), -1)
+            columns = store.ids.shape[1]
+            store.ids[at] = ids[keep].reshape(len(at), columns)
+            store.weights[at] = weights[keep].reshape(len(at), columns)
         for slot, key in orders.published:
             store.publish(slot, key)
 

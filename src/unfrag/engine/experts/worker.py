@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Models whose block asks its gate and hands the answer to the experts unread, so that a gate may answer nothing.
-_GATE_SKIPPED = ("Glm4MoE",)
+_GATE_SKIPPED = {"Glm4MoE"}
 # Routers that keep something of their own from one call to the next, or do not look at the token.
-_STATEFUL = ("ZeroExpertRouter", "RoutingSimulatorRouter", "AiterSharedRoutedFusedMoERouter")
+_STATEFUL = {"ZeroExpertRouter", "RoutingSimulatorRouter", "AiterSharedRoutedFusedMoERouter"}
 
 
 class Looked(NamedTuple):
@@ -63,10 +64,11 @@ def install(
             except UnusableFile as why:
                 unusable = str(why)
         layers = _moe_layers(worker)
-        gates = [module.gate for module in worker.get_model().modules() if type(module).__name__ in _GATE_SKIPPED]
+        gates = [module.gate for module in worker.get_model().modules() if _GATE_SKIPPED & _kinds(module)]
         worker.unfrag_routes = Replay(
             worker.model_runner, [layer.router for layer in layers], gates, store or Store(shape, slots), verify_every
         )
+        worker.shutdown = functools.partial(_shut_down, worker, worker.shutdown)
         return Installed(None, unusable, tuple(whole), damaged)
     except Exception as fault:
         return Installed(f"{type(fault).__name__}: {fault}")
@@ -81,6 +83,12 @@ def forget(worker: Any) -> None:
     """What the file says counts as nothing: the weights are others now, and so is the name that stands in it."""
     worker.unfrag_routes.store.forget()
     _in_memory(worker.unfrag_routes)
+
+
+def _shut_down(worker: Any, stock: Any) -> None:
+    """The file is free for the next server also while this process lives on."""
+    worker.unfrag_routes.store.close()
+    stock()
 
 
 def _in_memory(replay: Replay) -> None:
@@ -106,6 +114,10 @@ def counts(worker: Any) -> dict[str, Any]:
     }
 
 
+def _kinds(module: Any) -> set[str]:
+    return {kind.__name__ for kind in type(module).__mro__}
+
+
 def _moe_layers(worker: Any) -> list[Any]:
     """The model's MoE layers (``fused_moe/runner/moe_runner.py``) by their number."""
     from vllm.model_executor.layers.fused_moe.layer import MoERunner
@@ -126,7 +138,7 @@ def _refusals(worker: Any) -> Iterator[str]:
     if any(layer.is_monolithic for layer in layers):
         yield "this back-end routes inside its kernel; a Triton or other modular MoE back-end does not"
     for router in (layer.router for layer in layers):
-        if not isinstance(router, BaseRouter) or type(router).__name__ in _STATEFUL:
+        if not isinstance(router, BaseRouter) or _STATEFUL & _kinds(router):
             yield f"experts chosen by a {type(router).__name__} cannot be kept"
         if (router.top_k, router.global_num_experts) != (layers[0].router.top_k, layers[0].router.global_num_experts):
             yield "its layers differ in their number of experts"
