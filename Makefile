@@ -48,6 +48,7 @@ bench: setup ## Every number the README claims
 	$(BIN)/python benchmarks/pool_cost.py
 	$(BIN)/python benchmarks/compaction.py
 	$(BIN)/python benchmarks/offload_copies.py
+	$(BIN)/python benchmarks/expert_cache.py
 	$(BIN)/unfrag demo
 
 lock: ## Write requirements.lock anew from what is in .venv
