@@ -95,6 +95,8 @@ class Metrics(msgspec.Struct, frozen=True, tag=True):
     """Mean seconds without use after which a block lost its content."""
     reuse_gap: float | None = None
     """Mean seconds between two uses of a block."""
+    expert_balance: float | None = None
+    """The busiest expert over the average one, in the layer where that is highest; from the expert-route cache."""
     request_tokens: float | None = None
     """Mean tokens of a request, prompt and answer."""
     cache_config: dict[str, str] = {}

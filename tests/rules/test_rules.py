@@ -5,7 +5,7 @@ import pytest
 from tests.snapshots import a_pool, a_snapshot
 from unfrag import rules
 from unfrag.errors import UsageError
-from unfrag.facts import Gpu, GpuProcess, Gpus, Launch, Metrics
+from unfrag.facts import Gpu, GpuProcess, Gpus, Launch, Metrics, Rank
 from unfrag.probes.log import parse
 
 GIB = 2**30
@@ -115,6 +115,29 @@ def test_an_empty_card_beside_full_ones_is_a_configuration_error():
     assert found(gpus=Gpus(cards, (), "NVML")) == ["gpu_imbalance"]
     even = tuple(Gpu(i, None, None, 24 * GIB, 22 * GIB) for i in range(4))
     assert found(gpus=Gpus(even, (), "NVML")) == []
+
+
+def test_a_rank_with_more_experts_costs_every_rank_its_kv():
+    launch = Launch("", {"--enable-expert-parallel": None, "--tensor-parallel-size": "3"}, "test")
+    uneven = a_pool(
+        block_size_bytes=1 << 20,
+        block_size_tokens=32,
+        ranks=tuple(Rank(i, f"cuda:{i}", weights_bytes=int((15.0 if i == 0 else 14.0) * GIB)) for i in range(3)),
+    )
+    finding = the_finding(pool=uneven, launch=launch)
+    assert finding.cause == "expert_imbalance"
+    assert "Rank 0" in finding.summary
+    assert "32,768 tokens" in finding.summary
+    assert found(pool=uneven) == []
+    even = a_pool(ranks=tuple(Rank(i, f"cuda:{i}", weights_bytes=14 * GIB) for i in range(3)))
+    assert found(pool=even, launch=launch) == []
+
+
+def test_a_hot_expert_is_said_where_ranks_hold_whole_experts():
+    launch = Launch("", {"--enable-expert-parallel": None}, "test")
+    assert the_finding(metrics=Metrics(expert_balance=6.5), launch=launch).cause == "expert_imbalance"
+    assert found(metrics=Metrics(expert_balance=6.5)) == []
+    assert found(metrics=Metrics(expert_balance=1.5), launch=launch) == []
 
 
 def test_fewer_cards_in_use_than_ranks_are_seen_from_processes_alone():

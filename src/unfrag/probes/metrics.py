@@ -51,6 +51,7 @@ def parse(text: str) -> Metrics | Unknown:
     deferred = [sample.value for sample in by_reason if sample.labels.get("reason") == "deferred"]
     return Metrics(
         **{field: _sum(_first(samples, names)) for field, names in _SUMS.items()},
+        expert_balance=max((sample.value for sample in samples.get("unfrag_expert_balance_ratio", ())), default=None),
         kv_cache_usage=max(usage) if usage else None,
         deferred=sum(deferred) if deferred else None,
         idle_before_evict=_mean(samples.get("vllm:kv_block_idle_before_evict_seconds", [])),
