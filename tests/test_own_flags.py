@@ -24,6 +24,47 @@ def test_a_value_that_is_none_is_one_line(words, capsys):
     assert error.count("\n") == 1
 
 
-@given(st.lists(st.text(max_size=8).filter(lambda word: not word.startswith(("--pool", "--compaction")))))
+def test_the_expert_cache_is_on_when_its_flag_is_bare():
+    words = [
+        "m",
+        "--enable-expert-cache",
+        "--expert-cache-bytes",
+        "1.5GiB",
+        "--expert-cache-file=/var/lib/routes",
+        "--port",
+        "1",
+    ]
+    left, own = own_flags.split(words)
+    assert left == ["m", "--port", "1"]
+    assert own == {
+        "UNFRAG_EXPERT_CACHE": "on",
+        "UNFRAG_EXPERT_CACHE_BYTES": "1.5GiB",
+        "UNFRAG_EXPERT_CACHE_FILE": "/var/lib/routes",
+    }
+    assert own_flags.read_bytes("1.5GiB") == 3 << 29
+    assert own_flags.split(["--enable-expert-cache=observe"])[1] == {"UNFRAG_EXPERT_CACHE": "observe"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--enable-expert-cache=maybe"],
+        ["--enable-expert-cache", "--expert-cache-bytes", "much"],
+        ["--enable-expert-cache", "--expert-cache-file"],
+        ["--expert-cache-bytes", "1g"],
+    ],
+)
+def test_what_the_expert_cache_cannot_be_told_is_one_line(words, capsys):
+    assert cli.main(["serve", "model", *words]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@given(
+    st.lists(
+        st.text(max_size=8).filter(
+            lambda word: not word.startswith(("--pool", "--compaction", "--enable-expert", "--expert-cache"))
+        )
+    )
+)
 def test_everything_else_is_vllms(words):
     assert own_flags.split(words) == (words, {})

@@ -56,6 +56,9 @@ def split(words: list[str]) -> tuple[list[str], dict[str, str]]:
         if (wrong := _wrong(flag, value)) is not None:
             raise UsageError(f"{name}: {value or 'nothing'} was given; {wrong}")
         found[flag.variable] = value
+    alone = [name for name in FLAGS if name.startswith("--expert-cache-") and FLAGS[name].variable in found]
+    if alone and found.get(FLAGS["--enable-expert-cache"].variable, "off") == "off":
+        raise UsageError(f"{alone[0]} says nothing without --enable-expert-cache; add it")
     return left, found
 
 

@@ -19,6 +19,8 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rig", action="store_true", help="serve the built-in model on the CPU")
     parser.epilog = (
         "--pool contiguous keeps each request's KV blocks adjacent; --compaction on moves blocks together meanwhile; "
+        "--enable-expert-cache[=verify|observe] keeps the experts of a prefix that is computed again, with "
+        "--expert-cache-bytes 256MiB and --expert-cache-file PATH; "
         "every other argument goes to `vllm serve` as it is"
     )
     parser.allow_abbrev = False

@@ -151,6 +151,7 @@ def test_verifying_serves_most_and_corrects_what_it_looks_at():
         poisoned = store.ids[:] = (store.ids + 7) % 64
         answer(llm, asked[0])
         counts = replay(llm)
+        counts.settle()
         assert counts.flips >= 152 * LAYERS  # an eighth of 1,216 tokens, and every one of them is wrong
         assert (store.ids != poisoned).any(axis=1).sum() >= 152
         assert shares(llm)[-1][0] == pytest.approx(7 / 8 * 1216, rel=0.01)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("vllm.unfrag")
 
+# What is kept waiting, at most: a step of decode has few rows, and each writing costs as much as a hundred of them.
+_PENDING_STEPS, _PENDING_ROWS = 16, 512
+
 
 class Step:
     """One forward pass: which rows are known, and what they are.
@@ -78,6 +81,8 @@ class Replay:
         self._ranks = runner.parallel_config.world_size
         self._orders: Orders | None = None
         self._step: Step | None = None
+        self._pending: list[tuple[Step, list[tuple[int, bytes]]]] = []
+        self._pending_rows = 0
         self.off: str | None = None
         """Why this rank neither serves nor keeps routes (any more)."""
         self.computed_rows = self.served_rows = self.gates_skipped = self.checked_rows = self.flips = 0
@@ -128,6 +133,8 @@ class Replay:
 
     def _begin(self, orders: Orders) -> Step:
         """Rows of this batch to places in the store."""
+        if any(any(order.known) for order in orders.requests.values()):
+            self.settle()
         batch = self._runner.input_batch
         starts = self._runner.query_start_loc.np
         size = self.store.shape.block_tokens
@@ -187,27 +194,50 @@ class Replay:
         return stock(hidden_states, *args, **kwargs)
 
     def _keep(self, step: Step, orders: Orders) -> None:
-        """New rows into the store, after every row of this step was read."""
-        store, layers = self.store, self.store.shape.layers
+        """New rows go into the store later, those of many small steps at once: only who reads must find them there."""
         self.served_rows += len(step.known)
         self.computed_rows += len(step.new)
         if step.ids is not None:
             self._count(step.ids.cpu().numpy())
-        if step.computed and len(step.new):
-            new = len(step.new)
-            # Padding comes after the rows of the step, so the first ones are those.
-            ids = torch.stack([step.computed[layer][1][:new] for layer in range(layers)]).cpu().numpy()
-            weights = torch.stack([step.computed[layer][0][:new] for layer in range(layers)]).float().cpu().numpy()
-            self._count(ids)
-            ids, weights = ids.transpose(1, 0, 2), weights.transpose(1, 0, 2)
-            keep = step.has_place[step.new] & ~self._unchanged(step, ids)
-            at = step.store_rows[step.new[keep]]
-            store.renew(np.unique(at // store.shape.block_tokens))
-            columns = store.ids.shape[1]
-            store.ids[at] = ids[keep].reshape(len(at), columns)
-            store.weights[at] = weights[keep].reshape(len(at), columns)
-        for slot, key in orders.published:
-            store.publish(slot, key)
+        self._pending.append((step, orders.published))
+        self._pending_rows += len(step.new)
+        if len(self._pending) >= _PENDING_STEPS or self._pending_rows >= _PENDING_ROWS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Pending rows into the store, step by step as they came."""
+        pending, self._pending, self._pending_rows = self._pending, [], 0
+        steps = [step for step, _ in pending if len(step.new)]
+        if steps:
+            # Padding comes after the rows of a step, so its first ones are those.
+            ids, weights = (
+                torch.stack(
+                    [
+                        torch.cat([step.computed[layer][kind][: len(step.new)] for step in steps])
+                        for layer in range(self.store.shape.layers)
+                    ]
+                )
+                for kind in (1, 0)
+            )
+            all_ids = ids.cpu().numpy()
+            self._count(all_ids)
+            rows, row_weights = all_ids.transpose(1, 0, 2), weights.float().cpu().numpy().transpose(1, 0, 2)
+        done = 0
+        for step, published in pending:
+            if new := len(step.new):
+                self._store(step, rows[done : done + new], row_weights[done : done + new])
+                done += new
+            for slot, key in published:
+                self.store.publish(slot, key)
+
+    def _store(self, step: Step, ids: NDArray[Any], weights: NDArray[Any]) -> None:
+        """``ids`` and ``weights``: ``(new rows, layers, top_k)``."""
+        keep = step.has_place[step.new] & ~self._unchanged(step, ids)
+        at = step.store_rows[step.new[keep]]
+        columns = self.store.ids.shape[1]
+        self.store.renew(at // self.store.shape.block_tokens)
+        self.store.ids[at] = ids[keep].reshape(len(at), columns)
+        self.store.weights[at] = weights[keep].reshape(len(at), columns)
 
     def _unchanged(self, step: Step, ids: NDArray[Any]) -> NDArray[Any]:
         """Which new rows are in store already and agree with it in every layer; counts those decisions that flipped.

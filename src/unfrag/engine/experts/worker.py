@@ -81,17 +81,27 @@ def drop_file(worker: Any) -> None:
 
 def forget(worker: Any) -> None:
     """What the file says counts as nothing: the weights are others now, and so is the name that stands in it."""
+    _settle(worker.unfrag_routes)
     worker.unfrag_routes.store.forget()
     _in_memory(worker.unfrag_routes)
 
 
 def _shut_down(worker: Any, stock: Any) -> None:
     """The file is free for the next server also while this process lives on."""
+    _settle(worker.unfrag_routes)
     worker.unfrag_routes.store.close()
     stock()
 
 
+def _settle(replay: Replay) -> None:
+    try:
+        replay.settle()
+    except Exception as fault:
+        replay.off = replay.off or f"{type(fault).__name__}: {fault}"
+
+
 def _in_memory(replay: Replay) -> None:
+    _settle(replay)
     replay.store.close()
     replay.store = Store(replay.store.shape, replay.store.slots)
 
@@ -102,6 +112,7 @@ def counts(worker: Any) -> dict[str, Any]:
     ``layers`` are the model's numbers of its MoE layers.
     """
     replay: Replay = worker.unfrag_routes
+    _settle(replay)
     return {
         "off": replay.off,
         "computed_rows": replay.computed_rows,
