@@ -11,6 +11,8 @@ from unfrag.commands.numbers import seconds
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.launchers import Launcher
+
 NAME = "apply"
 EXAMPLES = """\
   unfrag apply --config /etc/supervisor/conf.d/glm47flash.conf --dry-run -- --block-size 32 --max-num-seqs 64
@@ -57,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     for note in notes:
         err().print(note)
     launcher = SupervisorProgram(args.config, args.program, args.server)
+    finish_first(launcher, args)
     planned = change.plan(launcher, wanted, removed)
     diff = planned.diff()
     if diff and not args.json:
@@ -70,6 +73,25 @@ def run(args: argparse.Namespace) -> int:
     err().print(f"{args.program} runs with the new flags. Back again: unfrag rollback --config {args.config}")
     err().print(f"kept as {kept.id}", style="dim")
     return report(args, "applied", kept.id, diff)
+
+
+def finish_first(launcher: Launcher, args: argparse.Namespace) -> None:
+    """A change that a killed unfrag left half way is taken back before anything else; with ``--dry-run`` only told."""
+    from unfrag.launchers import change
+    from unfrag.launchers.history import History
+    from unfrag.reports import err
+    from unfrag.reports.progress import waiting
+
+    left = change.unfinished(launcher, History())
+    if left is None:
+        return
+    if args.dry_run:
+        err().print(f"{left.id} was cut short: without --dry-run it is taken back first", markup=False)
+        return
+    with waiting(f"taking back {left.id}") as progress:
+        done = change.finish(launcher, args.timeout, progress)
+    if done is not None:
+        err().print(done, markup=False)
 
 
 def report(args: argparse.Namespace, state: str, change_id: str | None, diff: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.apply import add_launcher_arguments, report
+from unfrag.commands.apply import add_launcher_arguments, finish_first, report
 
 if TYPE_CHECKING:
     import argparse
@@ -40,11 +40,15 @@ def run(args: argparse.Namespace) -> int:
         for kept in () if args.json else mine:
             out().print(f"{kept.id}  {kept.state}", markup=False)
         return 0
+    launcher = SupervisorProgram(args.config, args.program, args.server)
+    left = change.unfinished(launcher, history)
+    finish_first(launcher, args)
+    if left is not None and args.to in (None, left.id):
+        return report(args, "dry run" if args.dry_run else "rolled back", left.id, "")
     undoable = [k for k in mine if (k.id == args.to if args.to else k.state == "applied")]
     if not undoable:
         raise UsageError(f"no such change of {args.program} in {args.config} is on record; see --list")
     kept = undoable[-1]
-    launcher = SupervisorProgram(args.config, args.program, args.server)
     diff = change.Change(launcher.read(), history.before(kept), {}, ()).diff()
     if not args.json:
         sys.stdout.write(diff + "\n")

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
 from unfrag.files import write_atomically
 from unfrag.launchers.history import History, Kept, digest
-from unfrag.launchers.verify import address, problems
+from unfrag.launchers.lock import only_one
+from unfrag.launchers.verify import address, problems, runs_with
 from unfrag.session import undisturbed
 from unfrag.waiting import wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from unfrag.launchers import Launcher, LaunchSpec
+
+
+UNFINISHED = ("pending", "going back")
 
 
 @dataclass(frozen=True)
@@ -54,41 +59,109 @@ def apply(
     """Make the change, or leave everything as it was.
 
     Raises:
-        UsageError: nothing was changed: the file or the backup cannot be written, or the file has moved on meanwhile.
+        UsageError: nothing was changed: the file or the backup cannot be written, the file has moved on meanwhile, or
+            another unfrag is at it.
         NotEnoughEvidence: nothing was changed: the launcher does not answer.
         RolledBack: the server did not come up as wanted; the old file is back and the old server runs.
         RollbackFailed: the old file is back, but the old server did not come up.
     """
     history = history or History()
-    before = launcher.status()  # a launcher that does not answer must be known before anything changes
-    if digest(launcher.read().content) != digest(change.spec.content):
-        raise UsageError(f"{change.spec.path} has changed since it was read: nothing was done. Look at it, then again")
-    kept = history.keep(change.spec.path, change.spec.program, change.spec.content, change.content)
-    try:
-        write_atomically(change.spec.path, change.content)
-        _restart_and_verify(launcher, change, timeout, progress)
-    except BaseException as fault:
-        if launcher.read().content == change.spec.content:  # it never came to the change
-            history.mark(kept, "not made")
+    with only_one(change.spec.path):
+        before = launcher.status()  # a launcher that does not answer must be known before anything changes
+        if digest(launcher.read().content) != digest(change.spec.content):
+            raise UsageError(
+                f"{change.spec.path} has changed since it was read: nothing was done. Look at it, then again"
+            )
+        kept = history.keep(
+            change.spec.path, change.spec.program, change.spec.content, change.content, was_up=not before.failed
+        )
+        try:
+            write_atomically(change.spec.path, change.content)
+            _restart_and_verify(launcher, change, timeout, progress)
+        except BaseException as fault:
+            if launcher.read().content == change.spec.content:  # it never came to the change
+                history.mark(kept, "not made")
+                raise
+            _take_back(launcher, change.spec.path, history.before(kept), kept.was_up, timeout, progress, why=fault)
+            history.mark(kept, "rolled back")
+            if isinstance(fault, UnfragError):
+                raise RolledBack(f"{fault}\nThe change was taken back; {_now(before.failed)}") from fault
             raise
-        _take_back(launcher, change.spec, timeout, progress, was_up=not before.failed, why=fault)
-        history.mark(kept, "rolled back")
-        if isinstance(fault, UnfragError):
-            raise RolledBack(f"{fault}\nThe change was taken back; {_now(before.failed)}") from fault
-        raise
-    history.mark(kept, "applied")
+        history.mark(kept, "applied")
     return kept
+
+
+def unfinished(launcher: Launcher, history: History) -> Kept | None:
+    """The change of this program that a killed unfrag left half way, if there is one."""
+    spec = launcher.read()
+    path = str(spec.path.resolve())
+    pending = [k for k in history.all() if k.path == path and k.program == spec.program and k.state in UNFINISHED]
+    return pending[-1] if pending else None
+
+
+def finish(
+    launcher: Launcher,
+    timeout: float,
+    progress: Callable[[str], None] = lambda line: None,
+    history: History | None = None,
+) -> str | None:
+    """Take back what a killed unfrag left half way; what was done, in a line, or None when nothing was left.
+
+    Raises:
+        UsageError: another unfrag is at it, or the file was edited since: nothing was changed.
+        RollbackFailed: the old file is back, but the old server did not come up.
+    """
+    history = history or History()
+    with only_one(launcher.read().path):
+        kept = unfinished(launcher, history)
+        if kept is None:
+            return None
+        spec = launcher.read()
+        now = digest(spec.content)
+        if now == kept.before_sha256 and _as_written(launcher, spec, kept):
+            history.mark(kept, "not made")
+            return f"{kept.id} was cut short before it changed anything"
+        if now not in (kept.before_sha256, kept.after_sha256):
+            history.mark(kept, "edited since")
+            raise UsageError(
+                f"{kept.id} was cut short and {spec.path} was edited since: look at it, restart the server, then again"
+            )
+        _take_back(
+            launcher,
+            spec.path,
+            history.before(kept),
+            kept.was_up,
+            timeout,
+            progress,
+            why=UsageError(f"{kept.id} was cut short"),
+        )
+        history.mark(kept, "rolled back")
+        return f"{kept.id} was cut short; it was taken back, and {_now(not kept.was_up)}"
+
+
+def _as_written(launcher: Launcher, spec: LaunchSpec, kept: Kept) -> bool:
+    """Does the server already run as its file says (or is down, if it was down before)?"""
+    try:
+        status = launcher.status()
+    except UnfragError:
+        return False
+    return not kept.was_up if status.failed else runs_with(status.pid, spec.command)
 
 
 def _now(was_down: bool) -> str:
     return "the server was down before and is left so" if was_down else "the old server runs again"
 
 
-def _restart_and_verify(launcher: Launcher, change: Change, timeout: float, progress: Callable[[str], None]) -> None:
+def _restart(launcher: Launcher, timeout: float, progress: Callable[[str], None]) -> str:
+    """Restart with what the file says now, and wait until the server is ready; its URL."""
     url = address(launcher.read().command)
     launcher.restart()
-    status = launcher.status()
-    wait_ready(url, timeout, lambda: _gave_up(launcher), status.log, progress)
+    wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
+    return url
+
+
+def _restart_and_verify(launcher: Launcher, change: Change, timeout: float, progress: Callable[[str], None]) -> None:
+    url = _restart(launcher, timeout, progress)
     wrong = problems(url, launcher.status().pid, change.wanted, change.removed)
     if wrong:
         raise RolledBack("the server came up, but " + "; ".join(wrong))
@@ -101,20 +174,21 @@ def _gave_up(launcher: Launcher) -> str | None:
 
 def _take_back(
     launcher: Launcher,
-    spec: LaunchSpec,
+    path: Path,
+    content: bytes,
+    was_up: bool,
     timeout: float,
     progress: Callable[[str], None],
-    was_up: bool,
     why: BaseException,
 ) -> None:
     progress("taking the change back")
     try:
         with undisturbed():
-            write_atomically(spec.path, spec.content)
-            launcher.restart()
+            write_atomically(path, content)
             if was_up:
-                url = address(spec.command)
-                wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
+                _restart(launcher, timeout, progress)
+            else:
+                launcher.restart()
     except UnfragError as fault:
         raise RollbackFailed(f"{why}\nand the old server did not come up again: {fault}") from why
 
@@ -141,12 +215,12 @@ def rollback(
         raise UsageError(
             f"{spec.path} was edited after {kept.id}: nothing was changed. `unfrag rollback --list` shows all"
         )
-    launcher.status()
-    write_atomically(spec.path, content)
-    try:
-        launcher.restart()
-        url = address(launcher.read().command)
-        wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
-    except UnfragError as fault:
-        raise RollbackFailed(f"the old file is back, but its server did not come up: {fault}") from fault
-    history.mark(kept, "rolled back")
+    with only_one(spec.path):
+        launcher.status()
+        history.mark(kept, "going back")
+        write_atomically(spec.path, content)
+        try:
+            _restart(launcher, timeout, progress)
+        except UnfragError as fault:
+            raise RollbackFailed(f"the old file is back, but its server did not come up: {fault}") from fault
+        history.mark(kept, "rolled back")

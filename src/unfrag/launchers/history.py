@@ -22,7 +22,7 @@ def digest(content: bytes) -> str:
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """One change on record. ``state``: pending, applied, rolled back, or not made."""
+    """One change on record. ``state``: pending, applied, going back, rolled back, not made, or edited since."""
 
     id: str
     path: str
@@ -30,6 +30,7 @@ class Kept(msgspec.Struct, frozen=True):
     before_sha256: str
     after_sha256: str
     state: str
+    was_up: bool = True
 
 
 class History:
@@ -38,10 +39,12 @@ class History:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or state_dir() / "changes"
 
-    def keep(self, path: Path, program: str, before: bytes, after: bytes) -> Kept:
+    def keep(self, path: Path, program: str, before: bytes, after: bytes, was_up: bool = True) -> Kept:
         """Put both contents on disk before anything changes. Raises UsageError: the place cannot be written."""
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"-{time.time_ns() % 10**9:09d}"
-        kept = Kept(f"{stamp}-{program}", str(path.resolve()), program, digest(before), digest(after), "pending")
+        kept = Kept(
+            f"{stamp}-{program}", str(path.resolve()), program, digest(before), digest(after), "pending", was_up
+        )
         folder = self._folder / kept.id
         try:
             folder.mkdir(parents=True)

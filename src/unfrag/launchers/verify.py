@@ -33,6 +33,14 @@ def problems(url: str, pid: int, wanted: dict[str, str | None], removed: tuple[s
         return [*_flags_not_in_effect(server, pid, wanted, removed), *_no_completion(server)]
 
 
+def runs_with(pid: int, command: str) -> bool:
+    """Does this process run with the flags of a command line?"""
+    try:
+        return read_flags(shlex.join(psutil.Process(pid).cmdline())) == read_flags(command)
+    except psutil.Error:
+        return False
+
+
 def _flags_not_in_effect(
     server: httpx.Client, pid: int, wanted: dict[str, str | None], removed: tuple[str, ...]
 ) -> list[str]:
