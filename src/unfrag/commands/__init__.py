@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from unfrag.commands import apply, bench, capture, compare, demo, diagnose, explain, flush, plan, rollback, serve
+from unfrag.commands import apply, bench, capture, compare, demo, diagnose, explain, flush, guard, plan, rollback, serve
 
 if TYPE_CHECKING:
     import argparse
@@ -24,4 +24,17 @@ class Command(Protocol):
     def run(self, args: argparse.Namespace) -> int: ...
 
 
-COMMANDS: tuple[Command, ...] = (diagnose, explain, capture, plan, apply, rollback, flush, bench, compare, serve, demo)
+COMMANDS: tuple[Command, ...] = (
+    diagnose,
+    explain,
+    capture,
+    plan,
+    apply,
+    rollback,
+    flush,
+    guard,
+    bench,
+    compare,
+    serve,
+    demo,
+)

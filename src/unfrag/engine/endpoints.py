@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from unfrag import own_flags
-from unfrag.engine import access, interface
+from unfrag.engine import access, drain, interface
 from unfrag.engine.experts.answers import ExpertAnswers
 from unfrag.engine.experts.metrics import FreshMetrics
 from unfrag.engine.watch import EngineDead, EngineWatch
@@ -39,6 +39,7 @@ class UnfragEndpoints:
         if interface.unsupported_version() is not None:
             return
         app.include_router(router)
+        app.add_middleware(drain.Gate)
         if own_flags.chosen("--enable-expert-cache") != "off":
             app.add_middleware(ExpertAnswers)
             app.add_middleware(FreshMetrics)
@@ -81,6 +82,19 @@ async def flush_cache(
     403 to a caller that is neither on this machine nor holds the token, 503 when the engine is dead.
     """
     return await _of_engine(request, "flush", lambda watch: watch.flush(cached, allocator, compact))
+
+
+@router.post("/plugins/unfrag/drain")
+async def drain_for(request: Request, seconds: float = 60.0) -> JSONResponse:
+    """Let in no new request for so long, and leave those that run alone; 0 lets them in again.
+
+    403 to a caller that is neither on this machine nor holds the token.
+    """
+    refusal = access.refusal(request)
+    if refusal is not None:
+        return JSONResponse({"error": refusal}, status_code=403)
+    drain.close_for(request.app, seconds)
+    return JSONResponse({"seconds": seconds})
 
 
 @router.get("/plugins/unfrag/experts")

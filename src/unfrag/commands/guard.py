@@ -1,0 +1,191 @@
+"""Watch servers and keep them healthy: flush, drain, restart, or tell a human, and write down why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unfrag.commands.numbers import seconds
+
+if TYPE_CHECKING:
+    import argparse
+
+    from unfrag.guard.service import Watched
+
+NAME = "guard"
+EXAMPLES = """\
+  unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf --dry-run --once
+  unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf
+  unfrag guard --targets servers.json --webhook https://chat.example/hook
+  unfrag guard status
+  unfrag guard install --systemd --config /etc/supervisor/conf.d/glm47flash.conf
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("verb", nargs="?", choices=("run", "status", "install"), default="run")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
+    parser.add_argument("--config", type=Path, help="its supervisor file: without one nobody can restart it")
+    parser.add_argument("--program", default="glm_vllm", help="its name in that file (default: %(default)s)")
+    parser.add_argument("--server", help="supervisord: unix:///path or http://host:port (default: from its files)")
+    parser.add_argument("--targets", type=Path, help="many servers: a JSON list, or Prometheus' file service discovery")
+    parser.add_argument("--policy", type=Path, help="a TOML file with other thresholds; see docs/guard.md")
+    parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 30)")
+    parser.add_argument(
+        "--log", type=Path, default=Path("/var/log/gpu_monitor.log"), help="the audit file (default: %(default)s)"
+    )
+    parser.add_argument("--webhook", help="told of every action, and when a human is needed")
+    parser.add_argument("--metrics-port", type=int, help="serve the guard's own metrics on 127.0.0.1")
+    parser.add_argument("--memory-limit", help="host memory of a rank without a card, such as 12GiB")
+    parser.add_argument("--once", action="store_true", help="one look, then end")
+    parser.add_argument("--dry-run", action="store_true", help="decide and write down, do nothing")
+    parser.add_argument("--json", action="store_true", help="every audit line on stdout as well")
+    where = parser.add_mutually_exclusive_group()
+    for manager in ("systemd", "supervisor", "cron"):
+        where.add_argument(f"--{manager}", dest="manager", action="store_const", const=manager, help="for install")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.verb == "status":
+        return _status(args)
+    if args.verb == "install":
+        from unfrag.guard.install import install
+
+        return install(args)
+    return _guard(args)
+
+
+def _folder() -> Path:
+    from unfrag.paths import state_dir
+
+    return state_dir() / "guard"
+
+
+def _guard(args: argparse.Namespace) -> int:
+    import signal
+    import threading
+
+    from unfrag.errors import UsageError
+    from unfrag.guard import service
+    from unfrag.guard.audit import Audit
+    from unfrag.guard.metrics import serve
+    from unfrag.guard.webhook import Webhook
+
+    policy = read_policy(args)
+    audit = Audit(args.log, echo=args.json)
+    webhook = Webhook(args.webhook, _folder() / "webhook") if args.webhook else None
+
+    def tell(label: str, decision: Any, result: str) -> None:
+        if webhook is not None:
+            text = f"unfrag guard: {label}: {decision.action} ({decision.rule}): {decision.why}. {result}"
+            webhook.tell({"text": text, "target": label, "action": decision.action, "rule": decision.rule})
+
+    try:
+        watched = [
+            service.Watched(target, _launcher(target), policy, _folder(), audit, tell, args.dry_run)
+            for target in targets(args)
+        ]
+    except OSError as fault:
+        raise UsageError(
+            f"{_folder()} cannot be written: {fault.strerror}; set UNFRAG_STATE to another place"
+        ) from fault
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if args.metrics_port is not None:
+        serve(args.metrics_port, watched)
+    service.run(watched, policy.interval, stop, rounds=1 if args.once else None)
+    if args.once:
+        _show(watched)
+    return 0
+
+
+def targets(args: argparse.Namespace) -> list[Any]:
+    """What is to be watched. Raises UsageError."""
+    from unfrag.errors import UsageError
+    from unfrag.guard.targets import Target, from_file
+    from unfrag.launchers.verify import address
+    from unfrag.own_flags import read_bytes
+
+    if args.targets is not None:
+        return from_file(args.targets)
+    try:
+        limit = read_bytes(args.memory_limit) if args.memory_limit else None
+    except ValueError as fault:
+        raise UsageError(f"--memory-limit: {fault}; give one such as 12GiB") from fault
+    if args.config is None:
+        return [Target(args.url, memory_limit=limit)]
+    target = Target(args.url, "", str(args.config.resolve()), args.program, args.server, limit)
+    launcher = _launcher(target)
+    assert launcher is not None
+    return [Target(address(launcher.read().command), args.program, target.config, args.program, args.server, limit)]
+
+
+def _launcher(target: Any) -> Any:
+    from unfrag.launchers.supervisor import SupervisorProgram
+
+    return SupervisorProgram(Path(target.config), target.program, target.server) if target.config else None
+
+
+def read_policy(args: argparse.Namespace) -> Any:
+    """Defaults, a file over them, the command line over that. Raises UsageError."""
+    import tomllib
+
+    import msgspec
+
+    from unfrag.errors import UsageError
+    from unfrag.guard.policy import Policy
+
+    policy = Policy()
+    if args.policy is not None:
+        try:
+            policy = msgspec.convert(tomllib.loads(args.policy.read_text()), Policy, strict=False)
+        except (OSError, ValueError) as fault:
+            raise UsageError(f"{args.policy}: {fault}") from fault
+    return policy if args.interval is None else msgspec.structs.replace(policy, interval=args.interval)
+
+
+def _show(watched: list[Watched]) -> None:
+    from unfrag.reports import out
+
+    for one in watched:
+        seen, remembered = one.last, one.remembered
+        if seen is None:
+            out().print(f"{one.target.label}: another guard watches it", markup=False)
+            continue
+        out().print(f"{one.target.label}: {remembered.rule} {remembered.why}".rstrip(), markup=False)
+
+
+def _status(args: argparse.Namespace) -> int:
+    """What each guard of this user last saw, and whether one is at work."""
+    import time
+
+    import msgspec
+
+    from unfrag.guard.memory import Remembered, is_held
+    from unfrag.reports import out, print_json
+
+    rows = []
+    for file in sorted(_folder().glob("*.json")):
+        try:
+            found = msgspec.json.decode(file.read_bytes(), type=Remembered)
+        except (OSError, msgspec.MsgspecError):
+            continue
+        ago = time.monotonic() - (found.state.last_look or 0.0)
+        label = file.stem.rsplit("-", 1)[0]
+        at_work = is_held(file.with_suffix(".lock"))
+        recent = sum(time.monotonic() - at < 3600 for at in found.state.restarts)
+        rows.append(
+            {"target": label, "at_work": at_work, "seconds_ago": round(ago, 1), "rule": found.rule, "why": found.why}
+            | {"restarts_last_hour": recent, "acting": found.acting, "paged": list(found.state.paged)}
+        )
+    if args.json:
+        print_json({"schema_version": 1, "targets": rows})
+    elif not rows:
+        out().print("no guard has run here yet: unfrag guard --config FILE --dry-run --once", markup=False)
+    for row in () if args.json else rows:
+        guard = "guarded" if row["at_work"] else "NOT guarded: no guard is at work"
+        said = f"{row['target']}: {row['rule'] or 'nothing seen yet'} {row['why']}".rstrip()
+        when = f"seen {row['seconds_ago']:.0f} s ago, {row['restarts_last_hour']} restarts in the last hour"
+        out().print(f"{said}; {when}; {guard}", markup=False)
+    return 0 if all(row["at_work"] for row in rows) else 1

@@ -1,0 +1,40 @@
+"""A gate before vLLM's API: closed, it sends new requests elsewhere while those that run come to their end."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from fastapi.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_OPEN_PATHS = ("/plugins/unfrag/", "/flush_cache")
+
+
+def close_for(app: FastAPI, seconds: float) -> None:
+    """It opens again by itself, should whoever closed it die."""
+    app.state.unfrag_closed_until = time.monotonic() + seconds
+
+
+class Gate:
+    """ASGI middleware: POST is answered with 503 and ``Retry-After`` while closed, all else goes through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(_OPEN_PATHS):
+            left = getattr(scope["app"].state, "unfrag_closed_until", 0.0) - time.monotonic()
+            if left > 0:
+                refusal = JSONResponse(
+                    {"error": {"message": "this server is being drained; ask another one", "code": 503}},
+                    status_code=503,
+                    headers={"Retry-After": str(math.ceil(left))},
+                )
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

@@ -1,0 +1,77 @@
+"""Carries out what was decided."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from unfrag.errors import NotEnoughEvidence
+from unfrag.facts import Metrics
+from unfrag.probes import metrics
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from unfrag.guard.policy import Action
+    from unfrag.guard.targets import Target
+    from unfrag.launchers import Launcher
+
+_FLUSH_SECONDS, _POLL_SECONDS = 60.0, 1.0
+
+
+def act(
+    action: Action, client: httpx.Client, target: Target, launcher: Launcher | None, drain_seconds: float, stop: Event
+) -> str:
+    """What came of it, in a line.
+
+    Raises:
+        NotEnoughEvidence: it could not be done; the line says why.
+    """
+    if action == "flush":
+        return _flush(client, target)
+    if action in ("restart", "drain and restart"):
+        if launcher is None:
+            raise NotEnoughEvidence("nobody is known who could restart it: name its supervisor file (config)")
+        drained = _drain(client, target, drain_seconds, stop) if action == "drain and restart" else ""
+        launcher.restart()
+        return f"{drained}restarted"
+    return ""
+
+
+def _headers() -> dict[str, str]:
+    token = os.environ.get("UNFRAG_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _flush(client: httpx.Client, target: Target) -> str:
+    try:
+        answer = client.post(f"{target.url.rstrip('/')}/flush_cache", headers=_headers(), timeout=_FLUSH_SECONDS)
+    except httpx.HTTPError as fault:
+        raise NotEnoughEvidence(f"/flush_cache did not answer: {fault or type(fault).__name__}") from fault
+    if answer.is_error:
+        raise NotEnoughEvidence(f"/flush_cache answered {answer.status_code}")
+    try:
+        done = answer.json()
+        return f"{done['before']['largest_free_block']} to {done['after']['largest_free_block']} blocks in one run"
+    except (ValueError, LookupError, TypeError):
+        return "flushed"
+
+
+def _drain(client: httpx.Client, target: Target, seconds: float, stop: Event) -> str:
+    """Let in nobody new and wait for those who are in; what could not be waited for is lost, and said."""
+    started = time.monotonic()
+    url = target.url.rstrip("/")
+    try:
+        client.post(
+            f"{url}/plugins/unfrag/drain", params={"seconds": seconds + 60}, headers=_headers()
+        ).raise_for_status()
+        while time.monotonic() - started < seconds and not stop.wait(_POLL_SECONDS):
+            found = metrics.parse(client.get(f"{url}/metrics").text)
+            if isinstance(found, Metrics) and not (found.running or found.waiting):
+                return f"drained in {time.monotonic() - started:.0f} s, "
+    except httpx.HTTPError as fault:
+        return f"could not be drained ({fault or type(fault).__name__}), "
+    return f"not empty after {seconds:.0f} s of draining, "

@@ -1,0 +1,104 @@
+"""Makes the guard start with the machine: one file for systemd, supervisor or cron, and the next command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unfrag.errors import UsageError
+from unfrag.files import write_atomically
+from unfrag.reports import err
+
+if TYPE_CHECKING:
+    import argparse
+
+_SYSTEMD = """\
+[Unit]
+Description=unfrag guard: keeps vLLM servers healthy
+After=network-online.target supervisor.service
+Wants=network-online.target
+StartLimitIntervalSec=300
+StartLimitBurst=5
+
+[Service]
+Type=notify
+ExecStart={command}
+Restart=on-failure
+RestartSec=5
+WatchdogSec=300
+MemoryMax=256M
+
+[Install]
+WantedBy=multi-user.target
+"""
+_SUPERVISOR = """\
+[program:unfrag_guard]
+command={command}
+autorestart=true
+stopasgroup=true
+stdout_logfile=/var/log/unfrag_guard.log
+redirect_stderr=true
+"""
+_CRON = """\
+# The nightly flush alone; no guard watches in between.
+{minute} {hour} * * * root {flush} >> {log} 2>&1
+"""
+_PLACES = {
+    "systemd": (
+        Path("/etc/systemd/system/unfrag-guard.service"),
+        "systemctl daemon-reload && systemctl enable --now unfrag-guard",
+    ),
+    "supervisor": (Path("/etc/supervisor/conf.d/unfrag-guard.conf"), "supervisorctl reread && supervisorctl update"),
+    "cron": (Path("/etc/cron.d/unfrag-nightly"), "cron reads it by itself"),
+}
+
+
+def install(args: argparse.Namespace) -> int:
+    """Raises UsageError: no place was named, or its file cannot be written."""
+    if args.manager is None:
+        raise UsageError("who shall start it? --systemd, --supervisor or --cron")
+    path, then = _PLACES[args.manager]
+    content = unit(args)
+    if args.dry_run:
+        sys.stdout.write(f"# {path}\n{content}")
+        err().print(f"dry run: nothing was written. Then: {then}", markup=False)
+        return 0
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no {path.parent} here; --dry-run prints the file")
+    write_atomically(path, content.encode())
+    err().print(f"{path} is written. Now: {then}", markup=False)
+    return 0
+
+
+def unit(args: argparse.Namespace) -> str:
+    """The file's content: this interpreter, the flags that were given, and nothing secret."""
+    from unfrag.commands.guard import read_policy, targets
+
+    policy = read_policy(args)
+    watched = targets(args)
+    words = [sys.executable, "-m", "unfrag", "guard"]
+    for flag in (
+        "config",
+        "program",
+        "server",
+        "targets",
+        "policy",
+        "interval",
+        "log",
+        "webhook",
+        "metrics_port",
+        "memory_limit",
+    ):
+        value = getattr(args, flag)
+        if value is not None:
+            words += ["--" + flag.replace("_", "-"), str(value.resolve() if isinstance(value, Path) else value)]
+    if args.config is None and args.targets is None:
+        words += ["--url", args.url]
+    if args.manager == "cron":
+        hour, minute = (policy.nightly or "02:00").split(":")
+        flush = " ; ".join(shlex.join([sys.executable, "-m", "unfrag", "flush", "--url", one.url]) for one in watched)
+        return _CRON.format(hour=int(hour), minute=int(minute), flush=flush, log=shlex.quote(str(args.log)))
+    template = _SYSTEMD if args.manager == "systemd" else _SUPERVISOR
+    return template.format(command=shlex.join(words).replace("%", "%%"))

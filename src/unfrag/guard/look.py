@@ -1,0 +1,76 @@
+"""One look at one server: its ``/health``, what the plugin says there, and its launcher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import msgspec
+
+from unfrag.errors import UnfragError
+from unfrag.facts import Pool
+from unfrag.guard.policy import Answer, Look
+
+if TYPE_CHECKING:
+    from unfrag.guard.targets import Target
+    from unfrag.launchers import Launcher
+
+
+class _Health(msgspec.Struct):
+    memory_stats: dict[str, Any] | None = None
+
+
+def look(client: httpx.Client, target: Target, launcher: Launcher | None, now: float, patience: float) -> Look:
+    """Never raises: whatever happens is what was seen. ``patience``: seconds for ``/health``."""
+    answers, pool = _health(client, target, patience)
+    state, pid = _launched(launcher)
+    return Look(
+        at=now,
+        answers=answers,
+        launcher=state,
+        pid=pid,
+        age=pool.age_seconds if pool else None,
+        steps=pool.steps if pool else None,
+        memory=_memory(pool, target.memory_limit) if pool else None,
+        free_blocks=pool.free_blocks if pool else None,
+        largest_free_block=pool.largest_free_block if pool else None,
+    )
+
+
+def _health(client: httpx.Client, target: Target, patience: float) -> tuple[Answer, Pool | None]:
+    try:
+        answer = client.get(f"{target.url.rstrip('/')}/health", timeout=patience)
+    except httpx.ConnectError:
+        return "refused", None
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return "silent", None
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return "dead", None
+    if answer.status_code != httpx.codes.OK:
+        return "silent", None
+    try:
+        stats = msgspec.json.decode(answer.content, type=_Health).memory_stats
+        return "ok", msgspec.convert(stats, Pool, strict=False) if stats else None
+    except msgspec.MsgspecError:  # vLLM's own has no body
+        return "ok", None
+
+
+def _launched(launcher: Launcher | None) -> tuple[str | None, int | None]:
+    if launcher is None:
+        return None, None
+    try:
+        status = launcher.status()
+    except UnfragError:
+        return None, None
+    return status.state, status.pid or None
+
+
+def _memory(pool: Pool, limit: int | None) -> float | None:
+    """Of the fullest rank: what is in use of its card, or of the host memory that it was granted."""
+    shares = []
+    for rank in pool.ranks:
+        if rank.total_bytes and rank.reserved_bytes is not None:
+            shares.append((rank.reserved_bytes + (rank.non_torch_bytes or 0)) / rank.total_bytes)
+        elif limit and rank.resident_bytes is not None:
+            shares.append(rank.resident_bytes / limit)
+    return max(shares, default=None)

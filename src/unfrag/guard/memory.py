@@ -1,0 +1,77 @@
+"""What a guard must not forget when it dies: budgets, the action it was in the middle of, and who of several acts."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from unfrag.errors import UsageError
+from unfrag.files import write_atomically
+from unfrag.guard.policy import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Remembered(msgspec.Struct):
+    """``acting``: the action that was begun and not yet done. ``nightly``: the day of the last nightly flush."""
+
+    state: State = State()
+    acting: str | None = None
+    nightly: str = ""
+    rule: str = ""
+    why: str = ""
+
+
+class Memory:
+    """One server's, in ``<label>.json`` and ``<label>.lock`` of a folder."""
+
+    def __init__(self, folder: Path, label: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in label)[:80]
+        self._file = folder / f"{name}-{hashlib.sha256(label.encode()).hexdigest()[:8]}.json"
+        self._lock: Any = None
+
+    def elected(self) -> bool:
+        """Is this the guard that acts on this server? Another one takes over when that one ends, however it ends."""
+        if self._lock is not None:
+            return True
+        handle = self._file.with_suffix(".lock").open("ab")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            return False
+        self._lock = handle
+        return True
+
+    def load(self, now: float) -> Remembered:
+        """A damaged file counts as none. A clock that starts anew (reboot) leaves no times to compare with."""
+        try:
+            found = msgspec.json.decode(self._file.read_bytes(), type=Remembered)
+        except (OSError, msgspec.MsgspecError):
+            return Remembered()
+        if found.state.last_look is not None and found.state.last_look > now:
+            found.state = State(paged=found.state.paged)
+        return found
+
+    def save(self, remembered: Remembered) -> None:
+        """A disk that is full or read-only stops nobody."""
+        with contextlib.suppress(UsageError, OSError):
+            write_atomically(self._file, msgspec.json.encode(remembered))
+
+
+def is_held(lock: Path) -> bool:
+    """Is a guard at work that holds this lock?"""
+    try:
+        with lock.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,181 @@
+"""The guard at work: every 30 s one look at each server, one decision, and what follows from it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import msgspec
+
+from unfrag.errors import UnfragError
+from unfrag.guard import act
+from unfrag.guard.look import look
+from unfrag.guard.memory import Memory
+from unfrag.guard.policy import Decision, Look, Policy, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from threading import Event
+
+    from unfrag.guard.audit import Audit
+    from unfrag.guard.targets import Target
+    from unfrag.launchers import Launcher
+
+_AT_ONCE = 16
+_PATIENCE = 10.0  # seconds for one answer
+Tell = "Callable[[str, Decision, str], None]"
+
+
+class Watched:
+    """One server under guard.
+
+    Args:
+        tell: called with label, decision and what came of it, whenever something was done or a human is needed.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        launcher: Launcher | None,
+        policy: Policy,
+        folder: Path,
+        audit: Audit,
+        tell: Callable[[str, Decision, str], None],
+        dry_run: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.target, self._launcher, self._policy = target, launcher, policy
+        self._audit, self._tell, self._dry_run, self._clock = audit, tell, dry_run, clock
+        self._memory = Memory(folder, target.label)
+        self._elected = False
+        self.remembered = self._memory.load(clock())
+        self.last: Look | None = None
+        self.actions: dict[tuple[str, str], int] = {}
+        """How often each action came out how: done, failed or dry run."""
+
+    def turn(self, client: httpx.Client, stop: Event) -> None:
+        """Look, decide, act. Never raises what a server can cause."""
+        if not self._is_elected():
+            return
+        self._finish(client, stop)
+        now = self._clock()
+        self.last = look(client, self.target, self._launcher, now, min(_PATIENCE, self._policy.interval))
+        here = datetime.datetime.now().astimezone()
+        quiet = _between(here.strftime("%H:%M"), self._policy.quiet_from, self._policy.quiet_to)
+        decision, self.remembered.state = decide(self.last, self.remembered.state, self._policy, quiet)
+        if not self.remembered.nightly:  # a new guard waits for the next night
+            first = here.date() - datetime.timedelta(days=here.strftime("%H:%M") < self._policy.nightly)
+            self.remembered.nightly = first.isoformat()
+        if (
+            decision.action == "none"
+            and self.last.answers == "ok"
+            and nightly_is_due(here, self.remembered.nightly, self._policy.nightly)
+        ):
+            self.remembered.nightly = here.date().isoformat()
+            decision = Decision("flush", "nightly", f"the night of {self.remembered.nightly}")
+        if decision.action != "none":
+            self._do(decision, client, stop)
+        elif decision.rule != self.remembered.rule:
+            self._audit.write(self.target.label, "seen", rule=decision.rule, why=decision.why, look=_seen(self.last))
+        self.remembered.rule, self.remembered.why = decision.rule, decision.why
+        self._memory.save(self.remembered)
+
+    def _is_elected(self) -> bool:
+        if not self._elected and self._memory.elected():
+            self._elected = True
+            self.remembered = self._memory.load(self._clock())
+        return self._elected
+
+    def _finish(self, client: httpx.Client, stop: Event) -> None:
+        """What this guard, or the one before it, was in the middle of when it was killed."""
+        if self.remembered.acting is not None:
+            decision = Decision(
+                "restart", "unfinished", f"a guard was killed in the middle of: {self.remembered.acting}"
+            )
+            self._do(decision, client, stop)
+
+    def _do(self, decision: Decision, client: httpx.Client, stop: Event) -> None:
+        restarts = decision.action in ("restart", "drain and restart")
+        if self._dry_run:
+            outcome, result = "dry run", "nothing was done"
+        else:
+            if restarts:
+                self.remembered.acting = f"{decision.action} ({decision.rule})"
+                self._memory.save(self.remembered)
+            try:
+                result = act.act(decision.action, client, self.target, self._launcher, self._policy.drain_seconds, stop)
+                outcome = "done"
+                self.remembered.acting = None
+            except UnfragError as fault:  # a restart that could not be made, for want of its launcher, is still to do
+                outcome, result = "failed", str(fault)
+                if self._launcher is None:
+                    self.remembered.acting = None
+        key = (decision.action, outcome)
+        self.actions[key] = self.actions.get(key, 0) + 1
+        seen = _seen(self.last) if self.last else {}
+        self._audit.write(
+            self.target.label,
+            decision.action,
+            rule=decision.rule,
+            why=decision.why,
+            outcome=outcome,
+            result=result,
+            look=seen,
+        )
+        self._tell(self.target.label, decision, f"{outcome}: {result}" if result else outcome)
+
+
+def run(watched: list[Watched], interval: float, stop: Event, rounds: int | None = None) -> None:
+    """Turn after turn until ``stop``; a round that took longer than ``interval`` is followed by the next at once."""
+    notify("READY=1")
+    limits = httpx.Limits(max_connections=2 * _AT_ONCE, max_keepalive_connections=0)
+    with (
+        ThreadPoolExecutor(min(_AT_ONCE, len(watched)), thread_name_prefix="look") as pool,
+        httpx.Client(trust_env=False, limits=limits) as client,
+    ):
+        due = time.monotonic()
+        while not stop.is_set():
+            list(pool.map(lambda one: one.turn(client, stop), watched))
+            notify("WATCHDOG=1")
+            if rounds is not None:
+                rounds -= 1
+                if rounds <= 0:
+                    return
+            due = max(due + interval, time.monotonic())
+            stop.wait(due - time.monotonic())
+
+
+def nightly_is_due(now: datetime.datetime, last_day: str, at: str) -> bool:
+    """Once a day after ``HH:MM``; a guard that wakes later in the day makes up for it."""
+    if not at:
+        return False
+    return last_day < now.date().isoformat() and now.strftime("%H:%M") >= at
+
+
+def _between(now: str, start: str, end: str) -> bool:
+    if not start or not end:
+        return False
+    return start <= now < end if start <= end else now >= start or now < end
+
+
+def _seen(seen: Look) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.structs.asdict(seen).items() if value is not None and key != "at"}
+
+
+def notify(state: str) -> None:
+    """systemd's notification protocol; nothing where it did not start us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        try:
+            to.connect("\0" + address[1:] if address.startswith("@") else address)
+            to.sendall(state.encode())
+        except OSError:
+            pass

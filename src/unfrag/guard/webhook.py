@@ -1,0 +1,64 @@
+"""Tells a webhook what was done. What it does not take now is kept on disk and tried again; the oldest give way."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEPT, _SECONDS, _MOST_SECONDS = 100, 10.0, 300.0
+
+
+class Webhook:
+    """One thread; ``tell`` returns at once."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url, self._folder = url, folder
+        self._new = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
+        self._thread.start()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Keep it on disk until it is taken; when that cannot be written, it is lost."""
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for old in self._waiting()[: -KEPT + 1]:
+                old.unlink(missing_ok=True)
+            name = self._folder / f"{time.time_ns():020d}"
+            name.with_suffix(".new").write_bytes(msgspec.json.encode(message))
+            name.with_suffix(".new").rename(name.with_suffix(".json"))
+        self._new.set()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._new.set()
+
+    def _waiting(self) -> list[Path]:
+        return sorted(self._folder.glob("*.json"))
+
+    def _run(self) -> None:
+        wait = 1.0
+        with httpx.Client(timeout=_SECONDS) as client:
+            while not self._stopped:
+                waiting = self._waiting()
+                if waiting and self._send(client, waiting[0]):
+                    waiting[0].unlink(missing_ok=True)
+                    wait = 1.0
+                    continue
+                self._new.wait(wait if waiting else None)
+                self._new.clear()
+                wait = min(_MOST_SECONDS, 2 * wait)
+
+    def _send(self, client: httpx.Client, file: Path) -> bool:
+        with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, OSError):
+            headers = {"Content-Type": "application/json"}
+            return client.post(self._url, content=file.read_bytes(), headers=headers).is_success
+        return False
