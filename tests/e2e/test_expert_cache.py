@@ -97,10 +97,15 @@ def test_an_answer_to_several_prompts_hears_of_all(client):
     assert 0.3 < answer.model_extra[FIELD] < 0.7
 
 
-def test_what_vllm_refuses_reaches_the_caller_as_it_was(client):
+def test_what_vllm_refuses_reaches_the_caller_as_it_was(rig, client):
     with pytest.raises(openai.BadRequestError) as refused:
         client.completions.create(prompt=[1] * 4000, logprobs=1, **GREEDY)
     assert "maximum context length" in str(refused.value) or "2048" in str(refused.value)
+    deep = b'{"logprobs": 1, "a": ' + b"[" * 200_000
+    for path in ("/v1/completions", "/tokenize"):
+        headers = {"Content-Type": "application/json"}
+        answer = httpx.post(f"{rig.url}{path}", content=deep, headers=headers, trust_env=False)
+        assert answer.status_code == 400
     with pytest.raises(openai.NotFoundError):
         client.completions.create(prompt="a", logprobs=1, **{**GREEDY, "model": "another"})
 

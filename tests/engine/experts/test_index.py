@@ -44,7 +44,8 @@ class Ranks:
     def step(self, batch, finished=()):
         """``batch``: (request, tokens to compute)."""
         scheduled = [
-            Scheduled(r.name, r.name, r, len(r.prompt), r.preemptions, r.computed, count) for r, count in batch
+            Scheduled(r.name, r.name, r, len(r.prompt), r.preemptions, len(r.tokens), r.computed, count)
+            for r, count in batch
         ]
         orders = self.index.orders(scheduled, finished)
         writes = {}
@@ -128,6 +129,41 @@ def test_what_a_preempted_request_computed_is_served_also_in_its_last_block():
     ranks.step([(request, 7)])
     ranks.step([(request, 3)])
     assert ranks.served == 10
+
+
+def test_what_was_in_flight_when_a_request_was_preempted_is_computed_again():
+    """vLLM may drop such a token and sample another one in its place."""
+    ranks = Ranks(8, 0)
+    request = Request("a", [1, 2, 3, 4, 5], [6, 7])
+    ranks.step([(request, 5)])
+    ranks.step([(request, 1)])
+    request.computed, request.preemptions, request.tokens = 0, 1, [1, 2, 3, 4, 5]
+    ranks.step([(request, 5)])
+    assert ranks.served == 5
+    request.tokens = [1, 2, 3, 4, 5, 9]
+    ranks.step([(request, 1)])
+    request.tokens += [7, 7]
+    ranks.step([(request, 2)], ())
+    ranks.step([(Request("b", [1, 2, 3, 4, 5, 9, 7, 7], []), 8)], ["a"])
+    assert ranks.served == 13
+
+
+def test_a_name_that_is_used_again_begins_anew():
+    ranks = Ranks(8, 0)
+    for expected in ((0, 8), (8, 8)):
+        ranks.step([(Request("same", [1] * 8, []), 8)])
+        assert ranks.index.share("same") == expected
+        ranks.step([], ["same"])
+
+
+def test_a_slot_that_is_read_in_a_step_is_not_given_to_another_in_it():
+    ranks = Ranks(2, 0)
+    for name in ("a", "b"):
+        ranks.step([(Request(name, [ord(name)] * 4, []), 4)])
+        ranks.step([], [name])
+    reading = [(Request(name.upper(), [ord(name)] * 4, []), 4) for name in ("a", "b")]
+    ranks.step([*reading, (Request("c", [7] * 4, []), 4)])
+    assert ranks.index.counts.evictions == 0
 
 
 def test_the_least_recently_used_block_makes_room():

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfrag.engine.experts.store import Shape, Store, UnusableFile, from_file, make_file
+from unfrag.engine.experts.file import RouteFile, UnusableFile, make_file
+from unfrag.engine.experts.store import Shape, Store
 
 SHAPE, SLOTS, MODEL = Shape(layers=3, top_k=4, id_bytes=1, block_tokens=16), 10, b"m" * 32
 
@@ -23,6 +24,17 @@ def fill(store, slots, seed=0):
         store.ids[rows] = rng.integers(0, 64, (16, 12))
         store.weights[rows] = rng.random((16, 12))
         store.publish(slot, key(slot))
+
+
+def from_file(path, shape, slots, model, write):
+    """As a rank does it: (store, its whole blocks, how many are damaged)."""
+    file, store = RouteFile(path, shape, slots, model, write), Store(shape, slots)
+    whole, damaged = store.load(file)
+    if write:
+        store.keep_in(file, whole)
+    else:
+        file.close()
+    return store, whole, damaged
 
 
 def key(slot):
@@ -84,7 +96,6 @@ def test_a_block_in_the_making_is_not_there_after_a_crash(file):
 def test_after_new_weights_nothing_in_the_file_counts(file):
     store, _, _ = from_file(file, SHAPE, SLOTS, MODEL, write=True)
     store.forget()
-    store.close()
     assert from_file(file, SHAPE, SLOTS, MODEL, write=False)[1] == []
 
 
@@ -104,7 +115,7 @@ def test_another_models_file_is_left_alone(file, shape, slots, model, why):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 9000, b"unfrag expert routes 1\n{", b"unfrag expert routes 1\n[1]"])
+@pytest.mark.parametrize("content", [b"", b"\0" * 9000, b"unfrag expert routes 2\n{", b"unfrag expert routes 2\n[1]"])
 def test_what_is_no_file_of_routes_is_left_alone(tmp_path, content):
     path = tmp_path / "routes"
     path.write_bytes(content)
@@ -116,6 +127,16 @@ def test_what_is_no_file_of_routes_is_left_alone(tmp_path, content):
 def test_a_file_that_was_cut_short(file):
     os.truncate(file, file.stat().st_size - 1)
     with pytest.raises(UnusableFile, match="cut short"):
+        from_file(file, SHAPE, SLOTS, MODEL, write=True)
+
+
+def test_a_file_that_is_cut_short_meanwhile_ends_nobody(file):
+    store, _, _ = from_file(file, SHAPE, SLOTS, MODEL, write=True)
+    os.truncate(file, 0)
+    fill(store, (7,))
+    store.renew(np.array([1]))
+    store.close()
+    with pytest.raises(UnusableFile):
         from_file(file, SHAPE, SLOTS, MODEL, write=True)
 
 
@@ -152,7 +173,7 @@ for n in range(0, 100_000, 8):
     name = str(n)
     hashes = [hashlib.sha256(b"%d" % (n + i)).digest() for i in range(8)]
     finished = [str(n - 8)]
-    orders = index.orders([Scheduled(name, name, hashes, 128, 0, 0, 128)], finished)
+    orders = index.orders([Scheduled(name, name, hashes, 128, 0, 128, 0, 128)], finished)
     for slot in orders.requests[name].slots:
         rows = slice(slot * 16, slot * 16 + 16)
         store.ids[rows] = n % 64

@@ -75,7 +75,7 @@ async def _read(receive: Receive) -> tuple[bytes, Receive]:
 def _asked(body: bytes) -> _Asked | None:
     try:
         return msgspec.json.decode(body, type=_Asked)
-    except msgspec.MsgspecError:  # vLLM will say what is wrong with it
+    except (msgspec.MsgspecError, RecursionError):  # vLLM will say what is wrong with it
         return None
 
 

@@ -8,7 +8,7 @@ are written as they are computed, and it is published under its hash once it is 
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -31,7 +31,7 @@ class Scheduled(NamedTuple):
     """What one step computes of one request: ``tokens`` tokens from position ``start``.
 
     ``hashes`` is the live list of its block hashes, which grows as blocks fill. ``answer`` is the name its caller
-    knows it by. ``preemptions`` counts how often it was preempted.
+    knows it by. ``preemptions`` counts how often it was preempted. ``known_tokens``: how many tokens it has now.
     """
 
     request_id: str
@@ -39,6 +39,7 @@ class Scheduled(NamedTuple):
     hashes: Hashes
     prompt_tokens: int
     preemptions: int
+    known_tokens: int
     start: int
     tokens: int
 
@@ -99,6 +100,8 @@ class RouteIndex:
         self._free = list(range(slots - 1, -1, -1))
         self._published: OrderedDict[bytes, int] = OrderedDict()
         self._requests: dict[str, _Request] = {}
+        self._read: set[int] = set()
+        self._answering: Counter[str] = Counter()
         self._shares: OrderedDict[str, list[int]] = OrderedDict()
         self.counts = Counts()
 
@@ -141,10 +144,11 @@ class RouteIndex:
         return (sum(share[0] for share in found), sum(share[1] for share in found)) if found else None
 
     def orders(self, scheduled: Iterable[Scheduled], finished: Iterable[str]) -> Orders:
-        """One step's orders. Reads come before writes on every rank, so a slot read may be written anew at once."""
+        """One step's orders. No slot is both read and written anew in them."""
         published: list[tuple[int, bytes]] = []
         for request_id in finished:
             self._finish(request_id, published)
+        self._read.clear()
         if self._verify_every > 1:
             self._phase = (self._phase + 1) % self._verify_every
         requests = {each.request_id: self._order(each) for each in scheduled}
@@ -155,9 +159,13 @@ class RouteIndex:
     def _order(self, now: Scheduled) -> Order:
         request = self._requests.get(now.request_id)
         if request is None:
+            if now.answer not in self._answering:
+                self._shares.pop(now.answer, None)  # of an earlier request of that name
+            self._answering[now.answer] += 1
             request = self._requests[now.request_id] = _Request(now.hashes, now.answer, now.preemptions)
         if now.preemptions != request.preemptions:
-            request.preemptions, request.again_to = now.preemptions, request.furthest
+            # Tokens in flight when it was preempted may have been dropped, and others come in their place.
+            request.preemptions, request.again_to = now.preemptions, min(request.furthest, now.known_tokens)
         slots: list[int] = []
         known: list[int] = []
         size, end = self.block_tokens, now.start + now.tokens
@@ -181,6 +189,7 @@ class RouteIndex:
             slot = self._published.get(key)
             if slot is not None:
                 self._published.move_to_end(key)
+                self._read.add(slot)
                 return slot, self.block_tokens
         if held is None:
             slot = self._take() if first == 0 else NOWHERE
@@ -190,8 +199,10 @@ class RouteIndex:
         if first > held.written:  # rows in between were never computed here
             self._free.append(request.open.pop(block).slot)
             return NOWHERE, 0
-        if block * self.block_tokens + first < request.again_to:
-            rows, held.written = held.written, max(held.written, last)
+        again = request.again_to - block * self.block_tokens
+        if first < again:
+            rows = min(held.written, again)
+            held.written = max(rows, last)
         else:  # new tokens, or ones in the place of tokens that were taken back
             rows, held.written = 0, last
         return held.slot, rows
@@ -230,8 +241,12 @@ class RouteIndex:
             return self._free.pop()
         if not self._published:
             return NOWHERE
+        oldest, slot = next(iter(self._published.items()))
+        if slot in self._read:  # in this step, as are all the younger ones
+            return NOWHERE
         self.counts.evictions += 1
-        return self._published.popitem(last=False)[1]
+        del self._published[oldest]
+        return slot
 
     def _publish(self, request: _Request, published: list[tuple[int, bytes]]) -> None:
         for block, held in list(request.open.items()):
@@ -249,5 +264,8 @@ class RouteIndex:
         request = self._requests.pop(request_id, None)
         if request is None:
             return
+        self._answering[request.answer] -= 1
+        if not self._answering[request.answer]:
+            del self._answering[request.answer]
         self._publish(request, published)
         self._free.extend(held.slot for held in request.open.values())

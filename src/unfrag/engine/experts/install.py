@@ -12,6 +12,9 @@ from unfrag.engine.experts.live import ExpertCache, Options, Refused
 
 logger = logging.getLogger("vllm.unfrag")
 
+# Calls that only look. Any other may change weights, and there is no telling by its name.
+_HARMLESS = ("compute_weight_checksums", "check_health", "synchronize_device", "list_loras", "add_lora", "remove_lora")
+
 
 def from_flags() -> Options:
     """What `unfrag serve` was told, by this process's environment."""
@@ -69,12 +72,12 @@ def around_engine_core(engine_core_class: Any) -> None:
 
     def set_version(self: Any, stock: Any, version: str) -> Any:
         if (cache := cache_of(self)) is not None:
-            cache.forget_weights("new weights")
+            cache.forget("new weights")
         return stock(self, version)
 
     def rpc(self: Any, stock: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(method, str) and "weight" in method and (cache := cache_of(self)) is not None:
-            cache.forget_weights(f"{method} was called")
+        if method not in _HARMLESS and (cache := cache_of(self)) is not None:
+            cache.forget(f"{method if isinstance(method, str) else 'a function'} was called on the workers")
         return stock(self, method, *args, **kwargs)
 
     for name, wrapper in (

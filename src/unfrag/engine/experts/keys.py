@@ -20,6 +20,8 @@ class Hashes:
         request = self._request
         if request.lora_request is not None and getattr(request, "unfrag_adapter", None) is None:
             return 0
+        if getattr(request, "resumable", False):  # a session whose last tokens may be replaced
+            return 0
         return len(request.block_hashes)
 
     def __getitem__(self, block: int) -> bytes:
@@ -33,22 +35,27 @@ class Adapters:
     """Digests of adapters' files, since vLLM's hash knows an adapter by its name and path alone."""
 
     def __init__(self) -> None:
-        self._digests: dict[str, bytes] = {}
+        self._known: dict[int, tuple[str, bytes]] = {}
 
-    def digest(self, path: str) -> bytes | None:
-        """Of all files in an adapter's folder, read again when one was changed; None when that cannot be done."""
+    def digest(self, lora_request: Any) -> bytes | None:
+        """Of all files in its folder, as they were when its number was first used, which is when vLLM loads it.
+
+        None, so that its requests are not cached, when they cannot be read or were changed since: nobody can tell then
+        which of them the engine has.
+        """
         try:
-            files = sorted(file for file in Path(path).iterdir() if file.is_file())
+            files = sorted(file for file in Path(lora_request.lora_path).iterdir() if file.is_file())
             stamp = repr([(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files])
-            if stamp not in self._digests:
+            known = self._known.get(lora_request.lora_int_id)
+            if known is None or (known[0] != stamp and getattr(lora_request, "load_inplace", False)):
                 digest = hashlib.sha256()
                 for file in files:
                     with file.open("rb") as handle:
                         digest.update(hashlib.file_digest(handle, "sha256").digest())
-                self._digests[stamp] = digest.digest()
-            return self._digests[stamp]
+                known = self._known[lora_request.lora_int_id] = stamp, digest.digest()
         except OSError:
             return None
+        return known[1] if known[0] == stamp else None
 
 
 def hasher(config: Any, block_tokens: int) -> Any:
@@ -72,6 +79,8 @@ def namespace(config: Any, shape: Shape, weights: list[str]) -> bytes:
         __version__,
         config.model_config.hf_config.to_json_string(),
         str(config.model_config.dtype),
+        str(config.model_config.quantization),
+        str(config.cache_config.cache_dtype),
         algorithm,
         resolve_none_hash_seed(get_hash_fn_by_name(algorithm)),
         tuple(shape),

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unfrag.engine import interface
 from unfrag.engine.experts import keys, worker
+from unfrag.engine.experts.file import UnusableFile, make_file
 from unfrag.engine.experts.index import RouteIndex, Scheduled
-from unfrag.engine.experts.store import Shape, UnusableFile, make_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from unfrag.engine.experts.store import Shape
 
 
 logger = logging.getLogger("vllm.unfrag")
@@ -137,6 +139,7 @@ class ExpertCache:
                 keys.Hashes(request),
                 request.num_prompt_tokens,
                 request.num_preemptions,
+                request.num_tokens,
                 start,
                 counts[request_id],
             )
@@ -150,17 +153,14 @@ class ExpertCache:
             request._block_hasher = self._hasher
             request.update_block_hashes()
         if request.lora_request is not None:
-            request.unfrag_adapter = self._adapters.digest(request.lora_request.lora_path)
+            request.unfrag_adapter = self._adapters.digest(request.lora_request)
 
     def forget(self, why: str) -> None:
-        """Every route, on every rank."""
+        """Every route, on every rank; the file too, which is of other weights from now on, as far as is known."""
+        kept = "" if self.options.file is None else f"; {self.options.file} is not used until the next start"
         if self.index.blocks:
-            logger.info("unfrag: %d blocks of expert routes are forgotten: %s", self.index.blocks, why)
+            logger.info("unfrag: %d blocks of expert routes are forgotten: %s%s", self.index.blocks, why, kept)
         self.index.clear()
-
-    def forget_weights(self, why: str) -> None:
-        """The weights are others now: neither what is kept nor the file's name for them holds."""
-        self.forget(why)
         self._ask(worker.forget)
 
     def share(self, answer: str) -> tuple[int, int] | None:
@@ -172,11 +172,11 @@ class ExpertCache:
         """For ``/plugins/unfrag/experts``: the index's counts, and rank 0's, read at most once a second."""
         now = time.monotonic()
         if now >= self._counts_due_at:
-            self._counts = self._ask(worker.counts)[0]
-            self.off = self.off or self._counts["off"]
+            each = self._ask(worker.counts)
+            self._counts = each[0]
+            self.off = self.off or next((counts["off"] for counts in each if counts["off"]), None)
             self._counts_due_at = now + _READ_EVERY_SECONDS
         index = self.index
-        each = self._block_tokens * self.shape.token_bytes
         return {
             **self._counts,
             "mode": self.options.mode,
@@ -188,7 +188,7 @@ class ExpertCache:
             "slots": index.slots,
             "block_tokens": self._block_tokens,
             "token_bytes": self.shape.token_bytes,
-            "bytes": index.held * each,
+            "bytes": index.held * self._block_tokens * self.shape.token_bytes,
             "limit_bytes": self.options.limit_bytes,
         }
 

@@ -81,7 +81,7 @@ class Replay:
         self._ranks = runner.parallel_config.world_size
         self._orders: Orders | None = None
         self._step: Step | None = None
-        self._pending: list[tuple[Step, list[tuple[int, bytes]]]] = []
+        self._pending: list[tuple[Step | None, list[tuple[int, bytes]]]] = []
         self._pending_rows = 0
         self.off: str | None = None
         """Why this rank neither serves nor keeps routes (any more)."""
@@ -98,11 +98,19 @@ class Replay:
 
     def _execute(self, stock: Any, scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
         self._orders = getattr(scheduler_output, "unfrag_routes", None)
-        return stock(scheduler_output, *args, **kwargs)
+        output = stock(scheduler_output, *args, **kwargs)
+        if self._orders is not None:  # a step without tokens has no forward pass
+            self._pending.append((None, self._orders.published))
+            self._orders = None
+        return output
 
     def _forward(self, stock: Any, *args: Any, **kwargs: Any) -> Any:
         orders, self._orders = self._orders, None
-        if orders is None or self.off is not None:
+        if orders is None:
+            return stock(*args, **kwargs)
+        if self.off is not None:
+            if self._ranks > 1:
+                raise RuntimeError(f"unfrag: ranks must not differ in their expert routes: {self.off}")
             return stock(*args, **kwargs)
         try:
             step = self._begin(orders)
@@ -207,7 +215,7 @@ class Replay:
     def settle(self) -> None:
         """Pending rows into the store, step by step as they came."""
         pending, self._pending, self._pending_rows = self._pending, [], 0
-        steps = [step for step, _ in pending if len(step.new)]
+        steps = [step for step, _ in pending if step is not None and len(step.new)]
         if steps:
             # Padding comes after the rows of a step, so its first ones are those.
             ids, weights = (
@@ -224,7 +232,7 @@ class Replay:
             rows, row_weights = all_ids.transpose(1, 0, 2), weights.float().cpu().numpy().transpose(1, 0, 2)
         done = 0
         for step, published in pending:
-            if new := len(step.new):
+            if step is not None and (new := len(step.new)):
                 self._store(step, rows[done : done + new], row_weights[done : done + new])
                 done += new
             for slot, key in published:
@@ -232,28 +240,38 @@ class Replay:
 
     def _store(self, step: Step, ids: NDArray[Any], weights: NDArray[Any]) -> None:
         """``ids`` and ``weights``: ``(new rows, layers, top_k)``."""
-        keep = step.has_place[step.new] & ~self._unchanged(step, ids)
-        at = step.store_rows[step.new[keep]]
+        flipped = self._flipped(step, ids)
+        keep = step.has_place[step.new] & ~step.checked[step.new]
+        self._write(step.store_rows[step.new[keep]], ids[keep], weights[keep])
+        if flipped.any() and self._verify_every > 1:  # who only observes corrects nothing
+            at = step.store_rows[step.new[flipped]]
+            slots = {int(slot): self.store.key_of(int(slot)) for slot in at // self.store.shape.block_tokens}
+            self._write(at, ids[flipped], weights[flipped])
+            for slot, key in slots.items():
+                if key is not None:
+                    self.store.publish(slot, key)
+
+    def _write(self, at: NDArray[Any], ids: NDArray[Any], weights: NDArray[Any]) -> None:
         columns = self.store.ids.shape[1]
         self.store.renew(at // self.store.shape.block_tokens)
-        self.store.ids[at] = ids[keep].reshape(len(at), columns)
-        self.store.weights[at] = weights[keep].reshape(len(at), columns)
+        self.store.ids[at] = ids.reshape(len(at), columns)
+        self.store.weights[at] = weights.reshape(len(at), columns)
 
-    def _unchanged(self, step: Step, ids: NDArray[Any]) -> NDArray[Any]:
-        """Which new rows are in store already and agree with it in every layer; counts those decisions that flipped.
+    def _flipped(self, step: Step, ids: NDArray[Any]) -> NDArray[Any]:
+        """Which new rows, computed for comparison, disagree with the store in some layer; counts those decisions.
 
         ``ids``: ``(new rows, layers, top_k)``. A flip is a token and layer with another set of experts.
         """
         checked = step.checked[step.new]
-        unchanged: NDArray[Any] = np.zeros(len(step.new), bool)
+        found: NDArray[Any] = np.zeros(len(step.new), bool)
         if checked.any():
             at = step.store_rows[step.new[checked]]
             was = self.store.ids[at].reshape(len(at), *ids.shape[1:]).astype(ids.dtype)
             flipped = (np.sort(was, axis=2) != np.sort(ids[checked], axis=2)).any(axis=2)
             self.checked_rows += len(at)
             self.flips += int(flipped.sum())
-            unchanged[checked] = ~flipped.any(axis=1)
-        return unchanged
+            found[checked] = flipped.any(axis=1)
+        return found
 
     def _count(self, ids: NDArray[Any]) -> None:
         """``ids``: ``(layers, rows, top_k)``."""

@@ -7,8 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unfrag.engine.experts.file import RouteFile, UnusableFile
 from unfrag.engine.experts.routers import Replay
-from unfrag.engine.experts.store import Shape, Store, UnusableFile, from_file
+from unfrag.engine.experts.store import Shape, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,18 +57,23 @@ def install(
 ) -> Installed:
     """Wrap this rank's routers. A file that cannot be used is told and left alone: the store is in memory then."""
     try:
-        unusable, store, damaged = None, None, 0
+        unusable, damaged = None, 0
         whole: list[tuple[int, bytes]] = []
+        store = Store(shape, slots)
         if file is not None:
             try:
-                store, whole, damaged = from_file(Path(file), shape, slots, namespace, write=worker.rank == 0)
+                kept = RouteFile(Path(file), shape, slots, namespace, write=worker.rank == 0)
+                whole, damaged = store.load(kept)
+                if worker.rank == 0:
+                    store.keep_in(kept, whole)
+                else:
+                    kept.close()
             except UnusableFile as why:
                 unusable = str(why)
         layers = _moe_layers(worker)
         gates = [module.gate for module in worker.get_model().modules() if _GATE_SKIPPED & _kinds(module)]
-        worker.unfrag_routes = Replay(
-            worker.model_runner, [layer.router for layer in layers], gates, store or Store(shape, slots), verify_every
-        )
+        routers = [layer.router for layer in layers]
+        worker.unfrag_routes = Replay(worker.model_runner, routers, gates, store, verify_every)
         worker.shutdown = functools.partial(_shut_down, worker, worker.shutdown)
         return Installed(None, unusable, tuple(whole), damaged)
     except Exception as fault:
@@ -76,14 +82,13 @@ def install(
 
 def drop_file(worker: Any) -> None:
     """Go on in memory: the ranks did not all have the same in their files."""
-    _in_memory(worker.unfrag_routes)
+    worker.unfrag_routes.store.close()
 
 
 def forget(worker: Any) -> None:
-    """What the file says counts as nothing: the weights are others now, and so is the name that stands in it."""
+    """The weights may be others now: nothing that the file holds counts, and its name for them does not either."""
     _settle(worker.unfrag_routes)
     worker.unfrag_routes.store.forget()
-    _in_memory(worker.unfrag_routes)
 
 
 def _shut_down(worker: Any, stock: Any) -> None:
@@ -98,12 +103,6 @@ def _settle(replay: Replay) -> None:
         replay.settle()
     except Exception as fault:
         replay.off = replay.off or f"{type(fault).__name__}: {fault}"
-
-
-def _in_memory(replay: Replay) -> None:
-    _settle(replay)
-    replay.store.close()
-    replay.store = Store(replay.store.shape, replay.store.slots)
 
 
 def counts(worker: Any) -> dict[str, Any]:
