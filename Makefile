@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick test test-fast check bench lock clean
+.PHONY: help setup demo demo-quick test test-fast test-slow check bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,8 +29,11 @@ demo: setup ## The whole thing on this machine's CPU, three repeats with their s
 demo-quick: setup ## The same with one repeat (4 minutes)
 	$(BIN)/unfrag demo --quick
 
-test: setup ## All tests, the ones on a real engine included (10 minutes)
+test: setup ## All tests, the ones on a real engine included (17 minutes)
 	$(BIN)/python -m pytest
+
+test-slow: setup ## Every kill point of apply, every fault of the guard (half an hour)
+	$(BIN)/python -m pytest --slow tests/e2e/test_apply_killed.py tests/e2e/test_guard.py
 
 test-fast: setup ## Only the tests that start no server (10 seconds)
 	$(BIN)/python -m pytest --ignore tests/engine --ignore tests/e2e

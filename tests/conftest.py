@@ -15,6 +15,22 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also what takes minutes: every kill point, every fault")
+
+
+@pytest.fixture(scope="session")
+def slow(request) -> bool:
+    return request.config.getoption("--slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes minutes: make test-slow"))
+
+
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path_factory, monkeypatch):
     """Backups and records of a test go to a folder of its own; nothing of the caller's environment leaks in."""

@@ -24,7 +24,7 @@ def main() -> int:
     steps: list[str] = []
 
     def step(name: str) -> None:
-        if steps and steps[-1] == name:
+        if name in steps[-2:]:
             return
         steps.append(name)
         with file.open("a") as stream:
