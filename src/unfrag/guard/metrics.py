@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unfrag.guard.service import Watched
 
 
-class _Collector:
+class Collector:
     def __init__(self, watched: list[Watched]) -> None:
         self._watched = watched
 
@@ -44,7 +44,7 @@ class _Collector:
 def serve(port: int, watched: list[Watched]) -> None:
     """On 127.0.0.1. Raises UsageError: the port is taken."""
     registry = CollectorRegistry()
-    registry.register(_Collector(watched))
+    registry.register(Collector(watched))
     try:
         start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as fault:

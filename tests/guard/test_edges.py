@@ -1,0 +1,156 @@
+"""The guard's edges: what it writes, remembers and is told, also where that goes wrong."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import json
+import threading
+
+import httpx
+import pytest
+
+from tests.waiting import until
+from unfrag import cli
+from unfrag.errors import UsageError
+from unfrag.guard import audit, targets
+from unfrag.guard.look import look
+from unfrag.guard.memory import Memory, Remembered, is_held
+from unfrag.guard.policy import State
+from unfrag.guard.service import nightly_is_due
+from unfrag.guard.webhook import KEPT, Webhook
+
+
+def test_the_audit_rotates_and_keeps_three(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit, "MAX_BYTES", 2000)
+    log = audit.Audit(tmp_path / "log")
+    for number in range(200):
+        log.write("a", "seen", number=number)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1", "log.2", "log.3"]
+    assert all(path.stat().st_size <= 2000 for path in tmp_path.iterdir())
+    assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["number"] == 199
+
+
+def test_a_log_that_cannot_be_written_is_told_once_and_counted(tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    log = audit.Audit(blocked / "log")
+    for _ in range(5):
+        log.write("a", "seen")
+    assert capsys.readouterr().err.count("\n") == 1
+    blocked.unlink()
+    log.write("a", "flush")
+    assert json.loads((blocked / "log").read_text())["lost_lines"] == 5
+
+
+def test_one_guard_acts_and_another_takes_over(tmp_path):
+    first, second = Memory(tmp_path, "a"), Memory(tmp_path, "a")
+    assert first.elected()
+    assert not second.elected()
+    (lock,) = tmp_path.glob("*.lock")
+    assert is_held(lock)
+    del first
+    assert not is_held(lock)
+    assert second.elected()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"state": 3}', b"\xff\xfe"])
+def test_a_damaged_memory_counts_as_none(tmp_path, content):
+    memory = Memory(tmp_path, "a/b")
+    memory.save(Remembered(State(last_look=5.0), acting="restart"))
+    (file,) = tmp_path.glob("*.json")
+    assert memory.load(6.0).acting == "restart"
+    file.write_bytes(content)
+    assert memory.load(6.0) == Remembered()
+
+
+def test_after_a_reboot_old_times_do_not_count(tmp_path):
+    memory = Memory(tmp_path, "a")
+    memory.save(Remembered(State(last_look=5e6, restarts=(5e6,), since={"dead": 1.0}), nightly="2026-11-22"))
+    found = memory.load(60.0)
+    assert (found.state.restarts, found.state.since, found.nightly) == ((), {}, "2026-11-22")
+
+
+@pytest.mark.parametrize(
+    ("now", "last", "due"),
+    [
+        ("2026-11-23 01:59", "2026-11-22", False),
+        ("2026-11-23 02:00", "2026-11-22", True),
+        ("2026-11-23 02:30", "2026-11-23", False),
+        ("2026-11-23 17:00", "2026-11-20", True),
+    ],
+)
+def test_the_nightly_flush_is_made_up_for(now, last, due):
+    assert nightly_is_due(datetime.datetime.fromisoformat(now), last, "02:00") is due
+    assert not nightly_is_due(datetime.datetime.fromisoformat(now), last, "")
+
+
+def test_a_webhook_that_was_away_gets_the_latest_in_order(tmp_path):
+    got = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["n"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Hook) as server:
+        hook = Webhook(f"http://127.0.0.1:{server.server_port}/", tmp_path)
+        for n in range(KEPT + 20):
+            hook.tell({"n": n})
+        assert len(list(tmp_path.iterdir())) <= KEPT
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        until(lambda: got and got[-1] == KEPT + 19)
+        until(lambda: not list(tmp_path.iterdir()))
+        hook.stop()
+        server.shutdown()
+        thread.join()
+    assert got == sorted(got)
+    assert len(got) >= KEPT - 1
+
+
+def test_targets_are_a_list_or_prometheus_own_file(tmp_path):
+    file = tmp_path / "targets.json"
+    file.write_text(
+        '[{"url": "http://a:8000", "name": "one", "config": "/etc/x.conf"}, {"targets": ["b:8000", "c:8000"]}]'
+    )
+    found = targets.from_file(file)
+    assert [target.label for target in found] == ["one", "b:8000", "c:8000"]
+    assert found[2].url == "http://c:8000"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]", b"[1]", b'[{"ur": "x"}]', b'[{"targets": 3}]', b'[{"url": "a"}, {"url": "a"}]', b"\xff"],
+)
+def test_targets_that_are_none_are_one_line(tmp_path, content):
+    file = tmp_path / "targets.json"
+    file.write_bytes(content)
+    with pytest.raises(UsageError):
+        targets.from_file(file)
+
+
+def test_a_policy_that_is_none_is_one_line(tmp_path, capsys):
+    file = tmp_path / "policy.toml"
+    for content in ("interval = 'soon'", "no_such = 1", "["):
+        file.write_text(content)
+        assert cli.main(["guard", "--policy", str(file), "--once"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_nobody_there_and_nonsense_are_what_was_seen():
+    with httpx.Client() as client:
+        assert look(client, targets.Target("http://127.0.0.1:9"), None, 1.0, 1.0).answers == "refused"
+        assert look(client, targets.Target("nonsense"), None, 1.0, 1.0).answers == "silent"
+
+
+@pytest.mark.parametrize("manager", ["systemd", "supervisor", "cron"])
+def test_install_prints_what_it_would_write(manager, capsys, tmp_path):
+    assert cli.main(["guard", "install", f"--{manager}", "--dry-run", "--url", "http://127.0.0.1:9"]) == 0
+    printed = capsys.readouterr().out
+    assert "http://127.0.0.1:9" in printed
+    assert cli.main(["guard", "install"]) == 2
