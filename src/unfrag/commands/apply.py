@@ -1,4 +1,4 @@
-"""Change a server's flags in its supervisor file, restart, verify, and roll back by itself if it does not hold."""
+"""Change a server's flags where it is started from, restart, verify, and roll back by itself if it does not hold."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ EXAMPLES = """\
   unfrag apply --config /etc/supervisor/conf.d/glm47flash.conf --dry-run -- --block-size 32 --max-num-seqs 64
   unfrag apply --config /etc/supervisor/conf.d/glm47flash.conf -- --block-size 32 --max-num-seqs 64
   unfrag apply --config glm47flash.conf --unset enforce-eager -- --kv-cache-dtype fp8
+  unfrag apply --unit vllm.service -- --max-num-seqs 64
 """
 
 _DRY_RUN = "dry run: nothing was changed. The server would be restarted; running requests would be lost."
 
 
 def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """What names a program under supervisord; ``rollback`` takes the same."""
-    parser.add_argument("--config", type=Path, required=True, help="the supervisor file with the program")
+    """What names a program under supervisord or systemd; ``rollback`` takes the same."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", type=Path, help="the supervisor file with the program")
+    where.add_argument("--unit", help="the systemd unit; a drop-in changes its command")
+    parser.add_argument("--user", action="store_true", help="the unit is one of this user's own systemd")
     parser.add_argument("--program", default="glm_vllm", help="its name in that file (default: %(default)s)")
     parser.add_argument("--server", help="supervisord: unix:///path or http://host:port (default: from its files)")
     parser.add_argument(
@@ -47,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.commandline import read_flags
     from unfrag.errors import UsageError
     from unfrag.launchers import change
-    from unfrag.launchers.supervisor import SupervisorProgram
     from unfrag.reports import err
     from unfrag.reports.progress import waiting
     from unfrag.spellings import repair
@@ -58,21 +61,39 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("nothing to change: put flags behind --, or name one with --unset")
     for note in notes:
         err().print(note)
-    launcher = SupervisorProgram(args.config, args.program, args.server)
+    launcher = launcher_of(args)
     finish_first(launcher, args)
     planned = change.plan(launcher, wanted, removed)
     diff = planned.diff()
     if diff and not args.json:
         sys.stdout.write(diff + "\n")
     if planned.changes_nothing or args.dry_run:
-        why = f"{args.config} already says so; nothing to do" if planned.changes_nothing else _DRY_RUN
+        why = f"{place(args)} already says so; nothing to do" if planned.changes_nothing else _DRY_RUN
         err().print(why)
         return report(args, "nothing to do" if planned.changes_nothing else "dry run", None, diff)
-    with waiting(f"restarting {args.program}") as progress:
+    name = planned.spec.program
+    with waiting(f"restarting {name}") as progress:
         kept = change.apply(launcher, planned, args.timeout, progress)
-    err().print(f"{args.program} runs with the new flags. Back again: unfrag rollback --config {args.config}")
+    err().print(f"{name} runs with the new flags. Back again: unfrag rollback {place(args)}", markup=False)
     err().print(f"kept as {kept.id}", style="dim")
     return report(args, "applied", kept.id, diff)
+
+
+def launcher_of(args: argparse.Namespace) -> Launcher:
+    """The launcher that the arguments name."""
+    from unfrag.launchers.supervisor import SupervisorProgram
+    from unfrag.launchers.systemd import SystemdUnit
+
+    if args.unit is not None:
+        return SystemdUnit(args.unit, args.user)
+    return SupervisorProgram(args.config, args.program, args.server)
+
+
+def place(args: argparse.Namespace) -> str:
+    """The same, as it is said on the command line."""
+    if args.unit is not None:
+        return f"--unit {args.unit}{' --user' if args.user else ''}"
+    return f"--config {args.config}"
 
 
 def finish_first(launcher: Launcher, args: argparse.Namespace) -> None:
@@ -99,5 +120,13 @@ def report(args: argparse.Namespace, state: str, change_id: str | None, diff: st
     from unfrag.reports import print_json
 
     if args.json:
-        print_json({"schema_version": 1, "state": state, "id": change_id, "path": str(args.config), "diff": diff})
+        print_json(
+            {
+                "schema_version": 1,
+                "state": state,
+                "id": change_id,
+                "path": str(launcher_of(args).read().path),
+                "diff": diff,
+            }
+        )
     return 0

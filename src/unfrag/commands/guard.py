@@ -25,7 +25,10 @@ EXAMPLES = """\
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verb", nargs="?", choices=("run", "status", "install"), default="run")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
-    parser.add_argument("--config", type=Path, help="its supervisor file: without one nobody can restart it")
+    starts = parser.add_mutually_exclusive_group()
+    starts.add_argument("--config", type=Path, help="its supervisor file: without one, or a unit, nobody restarts it")
+    starts.add_argument("--unit", help="its systemd unit")
+    parser.add_argument("--user", action="store_true", help="the unit is one of this user's own systemd")
     parser.add_argument("--program", default="glm_vllm", help="its name in that file (default: %(default)s)")
     parser.add_argument("--server", help="supervisord: unix:///path or http://host:port (default: from its files)")
     parser.add_argument("--targets", type=Path, help="many servers: a JSON list, or Prometheus' file service discovery")
@@ -102,6 +105,8 @@ def _guard(args: argparse.Namespace) -> int:
 
 def targets(args: argparse.Namespace) -> list[Any]:
     """What is to be watched. Raises UsageError."""
+    import msgspec
+
     from unfrag.errors import UsageError
     from unfrag.guard.targets import Target, from_file
     from unfrag.launchers.verify import address
@@ -113,17 +118,28 @@ def targets(args: argparse.Namespace) -> list[Any]:
         limit = read_bytes(args.memory_limit) if args.memory_limit else None
     except ValueError as fault:
         raise UsageError(f"--memory-limit: {fault}; give one such as 12GiB") from fault
-    if args.config is None:
-        return [Target(args.url, memory_limit=limit)]
-    target = Target(args.url, "", str(args.config.resolve()), args.program, args.server, limit)
+    target = Target(
+        args.url,
+        config=str(args.config.resolve()) if args.config else "",
+        program=args.program,
+        server=args.server,
+        unit=args.unit or "",
+        user=args.user,
+        memory_limit=limit,
+    )
     launcher = _launcher(target)
-    assert launcher is not None
-    return [Target(address(launcher.read().command), args.program, target.config, args.program, args.server, limit)]
+    if launcher is None:
+        return [target]
+    spec = launcher.read()
+    return [msgspec.structs.replace(target, url=address(spec.command), name=spec.program)]
 
 
 def _launcher(target: Any) -> Any:
     from unfrag.launchers.supervisor import SupervisorProgram
+    from unfrag.launchers.systemd import SystemdUnit
 
+    if target.unit:
+        return SystemdUnit(target.unit, target.user)
     return SupervisorProgram(Path(target.config), target.program, target.server) if target.config else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.apply import add_launcher_arguments, finish_first, report
+from unfrag.commands.apply import add_launcher_arguments, finish_first, launcher_of, report
 
 if TYPE_CHECKING:
     import argparse
@@ -28,26 +28,26 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.errors import UsageError
     from unfrag.launchers import change
     from unfrag.launchers.history import History
-    from unfrag.launchers.supervisor import SupervisorProgram
     from unfrag.reports import err, out, print_json
     from unfrag.reports.progress import waiting
 
     history = History()
-    mine = [k for k in history.all() if k.path == str(args.config.resolve()) and k.program == args.program]
+    launcher = launcher_of(args)
+    now = launcher.read()
+    mine = [k for k in history.all() if k.path == str(now.path.resolve()) and k.program == now.program]
     if args.list:
         if args.json:
             print_json({"schema_version": 1, "changes": mine})
         for kept in () if args.json else mine:
             out().print(f"{kept.id}  {kept.state}", markup=False)
         return 0
-    launcher = SupervisorProgram(args.config, args.program, args.server)
     left = change.unfinished(launcher, history)
     finish_first(launcher, args)
     if left is not None and args.to in (None, left.id):
         return report(args, "dry run" if args.dry_run else "rolled back", left.id, "")
     undoable = [k for k in mine if (k.id == args.to if args.to else k.state == "applied")]
     if not undoable:
-        raise UsageError(f"no such change of {args.program} in {args.config} is on record; see --list")
+        raise UsageError(f"no such change of {now.program} in {now.path} is on record; see --list")
     kept = undoable[-1]
     diff = change.Change(launcher.read(), history.before(kept), {}, ()).diff()
     if not args.json:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         err().print("dry run: nothing was changed")
         return report(args, "dry run", kept.id, diff)
-    with waiting(f"restarting {args.program}") as progress:
+    with waiting(f"restarting {now.program}") as progress:
         change.rollback(launcher, kept, args.timeout, progress, history)
-    err().print(f"{args.config} is as it was before {kept.id}, and {args.program} runs with it")
+    err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
     return report(args, "rolled back", kept.id, diff)

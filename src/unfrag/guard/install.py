@@ -79,7 +79,9 @@ def unit(args: argparse.Namespace) -> str:
     policy = read_policy(args)
     watched = targets(args)
     words = [sys.executable, "-m", "unfrag", "guard"]
+    words += ["--user"] if args.user else []
     for flag in (
+        "unit",
         "config",
         "program",
         "server",
@@ -94,7 +96,7 @@ def unit(args: argparse.Namespace) -> str:
         value = getattr(args, flag)
         if value is not None:
             words += ["--" + flag.replace("_", "-"), str(value.resolve() if isinstance(value, Path) else value)]
-    if args.config is None and args.targets is None:
+    if args.config is None and args.unit is None and args.targets is None:
         words += ["--url", args.url]
     if args.manager == "cron":
         hour, minute = (policy.nightly or "02:00").split(":")

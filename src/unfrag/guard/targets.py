@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A server. Without ``config`` it is watched and flushed, but nobody can restart it.
+    """A server. Without ``config`` or ``unit`` it is watched and flushed, but nobody can restart it.
 
-    ``config``, ``program``, ``server``: its place under supervisord. ``memory_limit``: bytes of host memory of a rank
-    that has no card.
+    ``config``, ``program``, ``server``: its place under supervisord; ``unit``, ``user``: under systemd.
+    ``memory_limit``: bytes of host memory of a rank that has no card.
     """
 
     url: str
@@ -24,6 +24,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: str = ""
     program: str = "glm_vllm"
     server: str | None = None
+    unit: str = ""
+    user: bool = False
     memory_limit: int | None = None
 
     @property

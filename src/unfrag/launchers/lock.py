@@ -22,6 +22,7 @@ def only_one(path: Path) -> Iterator[None]:
         UsageError: another one is at it, or there is no such folder.
     """
     try:
+        path.resolve().parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(path.resolve().parent, os.O_RDONLY)
     except OSError as fault:
         raise UsageError(f"{path.parent}: {fault.strerror}") from fault

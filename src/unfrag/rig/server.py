@@ -57,7 +57,7 @@ class Rig:
         keep: bool = False,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="unfrag-rig-"))
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = self.folder / f"{PROGRAM}.log"
         self.config = self.folder / "conf.d" / "glm47flash.conf"
@@ -156,7 +156,7 @@ class Rig:
                 return
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,0 +1,106 @@
+"""A server started by systemd. Its unit is never edited: a drop-in changes the command."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from unfrag.commandline import change_flags
+from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.launchers import LaunchSpec, Status
+
+_SECONDS = 180.0  # systemd itself waits 90 s before it kills what does not stop
+DROP_IN = "50-unfrag.conf"
+# Supervisor's words are the ones that the guard's table knows.
+_STATES = {
+    "active": "RUNNING",
+    "reloading": "RUNNING",
+    "activating": "STARTING",
+    "deactivating": "STOPPING",
+    "inactive": "STOPPED",
+    "failed": "FATAL",
+}
+
+
+class SystemdUnit:
+    """``UNIT.service`` of the system, or with ``user`` of this user's own systemd."""
+
+    def __init__(self, unit: str, user: bool = False) -> None:
+        self._unit = unit if "." in unit else f"{unit}.service"
+        self._user = user
+
+    def read(self) -> LaunchSpec:
+        """The command as unit and drop-ins say it, and our drop-in's bytes, none when there is none yet.
+
+        Raises:
+            UsageError: there is no such unit, or it has not one command.
+            NotEnoughEvidence: systemd does not answer.
+        """
+        text = self._systemctl("cat", "--no-pager", self._unit)
+        commands = exec_starts(text)
+        if len(commands) != 1:
+            raise UsageError(f"{self._unit} has {len(commands)} ExecStart= lines; one is wanted")
+        path = self._folder() / f"{self._unit}.d" / DROP_IN
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        except OSError as fault:
+            raise UsageError(f"{path}: {fault.strerror}") from fault
+        return LaunchSpec(path, content, self._unit, commands[0])
+
+    def plan(self, spec: LaunchSpec, changes: dict[str, str | None], remove: tuple[str, ...] = ()) -> bytes:
+        """The drop-in: the unit's command with these flags. A ``%`` or ``$`` in a value is doubled."""
+        escaped = {name: value and value.replace("%", "%%").replace("$", "$$") for name, value in changes.items()}
+        command = change_flags(spec.command, escaped, remove)
+        if command == spec.command:
+            return spec.content
+        head = "# unfrag wrote this; `unfrag rollback` takes it back.\n[Service]\nExecStart=\n"
+        return f"{head}ExecStart={command}\n".encode()
+
+    def restart(self) -> None:
+        self._systemctl("daemon-reload")
+        self._systemctl("reset-failed", self._unit, check=False)
+        self._systemctl("restart", self._unit)
+
+    def status(self) -> Status:
+        """Raises NotEnoughEvidence: systemd does not answer."""
+        shown = self._systemctl("show", "--property=ActiveState,SubState,MainPID", self._unit)
+        said = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        state = _STATES.get(said.get("ActiveState", ""), "UNKNOWN")
+        if said.get("SubState") == "auto-restart":  # it died, and systemd tries again
+            state = "BACKOFF"
+        return Status(state, state in ("FATAL", "BACKOFF", "STOPPED", "UNKNOWN"), int(said.get("MainPID") or 0), None)
+
+    def _folder(self) -> Path:
+        if not self._user:
+            return Path("/etc/systemd/system")
+        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
+
+    def _systemctl(self, *words: str, check: bool = True) -> str:
+        command = ["systemctl", *(["--user"] if self._user else []), *words]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+        except FileNotFoundError:
+            raise NotEnoughEvidence("there is no systemctl here") from None
+        except subprocess.TimeoutExpired:
+            raise NotEnoughEvidence(f"systemd has not answered for {_SECONDS:.0f} s: {' '.join(command)}") from None
+        if check and done.returncode:
+            why = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise NotEnoughEvidence(f"{' '.join(command)}: {why[-1] if why else f'exit {done.returncode}'}")
+        return done.stdout.decode("utf-8", "replace")
+
+
+def exec_starts(text: str) -> list[str]:
+    """The commands of ``systemctl cat``: continued lines joined, an empty ``ExecStart=`` takes back those before it."""
+    found: list[str] = []
+    section = ""
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        stripped = line.strip()
+        if stripped.startswith("["):
+            section = stripped
+        if section == "[Service]" and (match := re.match(r"ExecStart\s*=\s*(.*)", stripped)):
+            found = [*found, match[1]] if match[1] else []
+    return found
