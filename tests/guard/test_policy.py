@@ -57,6 +57,7 @@ def test_nothing_is_done_to_a_busy_one_for_an_hour():
     [
         ({"launcher": "EXITED", "answers": "refused", "pid": None}, "ended", 30),
         ({"launcher": "FATAL", "answers": "refused", "pid": None}, "ended", 30),
+        ({"launcher": "BACKOFF", "answers": "refused", "pid": None}, "flapping", 150),
         ({"answers": "dead"}, "dead", 60),
         ({"answers": "refused"}, "refused", 60),
         ({"answers": "silent"}, "silent", 150),

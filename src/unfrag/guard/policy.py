@@ -13,7 +13,8 @@ Action = Literal["none", "flush", "restart", "drain and restart", "page"]
 Answer = Literal["ok", "dead", "silent", "refused"]
 
 # Supervisor's words (and systemd's, by the launcher) for a program that is not coming up by itself, or is on its way.
-ENDED = ("EXITED", "FATAL", "BACKOFF", "UNKNOWN")
+ENDED = ("EXITED", "FATAL", "UNKNOWN")
+_TRIES_AGAIN = "BACKOFF"
 _DOWN_ON_PURPOSE = ("STOPPED", "STOPPING")
 
 
@@ -153,8 +154,9 @@ def _conditions(look: Look, state: State, policy: Policy) -> dict[str, bool]:
     grown = base is not None and look.memory is not None and look.memory >= base + policy.memory_above_baseline
     return {
         "ended": look.launcher in ENDED,
+        "flapping": look.launcher == _TRIES_AGAIN,
         "dead": look.answers == "dead",
-        "refused": look.answers == "refused" and look.launcher not in ENDED,
+        "refused": look.answers == "refused" and look.launcher not in (*ENDED, _TRIES_AGAIN),
         "silent": look.answers == "silent",
         "stuck": look.answers == "ok" and look.age is not None and look.age >= policy.hang_seconds,
         "memory": above and grown,
@@ -177,6 +179,8 @@ def _rows(look: Look, state: State, policy: Policy, quiet: bool) -> Iterator[Dec
         yield Decision("none", "stopped", "somebody stopped it; it is left so")
     if held("ended") >= 0:
         yield Decision("restart", "ended", f"its launcher says {look.launcher}")
+    if held("flapping") >= policy.hang_seconds:
+        yield Decision("restart", "flapping", f"it dies whenever its launcher starts it, for {held('flapping'):.0f} s")
     if held("dead") >= twice:
         yield Decision("restart", "dead", f"/health says that its engine is dead, for {held('dead'):.0f} s")
     if not state.ready and state.started_at is not None and look.at - state.started_at < policy.start_seconds:

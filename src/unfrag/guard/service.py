@@ -60,9 +60,14 @@ class Watched:
         """How often each action came out how: done, failed or dry run."""
 
     def turn(self, client: httpx.Client, stop: Event) -> None:
-        """Look, decide, act. Never raises what a server can cause."""
-        if not self._is_elected():
-            return
+        """Look, decide, act. Never raises: a fault with one server must not end the guard of the others."""
+        try:
+            if self._is_elected():
+                self._turn(client, stop)
+        except Exception as fault:
+            self._audit.write(self.target.label, "fault", why=repr(fault))
+
+    def _turn(self, client: httpx.Client, stop: Event) -> None:
         self._finish(client, stop)
         now = self._clock()
         self.last = look(client, self.target, self._launcher, now, min(_PATIENCE, self._policy.interval))
