@@ -19,11 +19,6 @@ def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also what takes minutes: every kill point, every fault")
 
 
-@pytest.fixture(scope="session")
-def slow(request) -> bool:
-    return request.config.getoption("--slow")
-
-
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--slow"):
         for item in items:

@@ -127,6 +127,7 @@ def test_a_server_that_serves_nobody_is_restarted_once(rig, tmp_path, fault, rul
     assert rule in rules
 
 
+@pytest.mark.slow
 def test_a_guard_that_was_killed_in_the_middle_of_a_restart_is_carried_on(rig, tmp_path):
     with Guard(rig, tmp_path) as guard:
         until(lambda: guard.remembered()["rule"] == "healthy")
