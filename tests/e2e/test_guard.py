@@ -171,7 +171,7 @@ def test_memory_above_its_limit_is_flushed_then_drained_and_restarted(rig, tmp_p
     before = rig.launcher.status().pid
     running = threading.Thread(target=lambda: answers.append(complete(rig, tokens=300).status_code))
     answers = []
-    with Guard(rig, tmp_path, "--memory-limit", str(resident)) as guard:
+    with Guard(rig, tmp_path, "--memory-limit", str(resident // 2)) as guard:
         until(lambda: guard.lines("flush"))
         until(lambda: guard.remembered()["state"]["since"].get("memory"))
         running.start()
