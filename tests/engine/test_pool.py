@@ -368,12 +368,18 @@ def test_where_everything_is_cached_the_oldest_goes_and_passes_are_whole():
     engine.verify()
 
 
-def test_what_is_not_only_a_running_requests_stays_where_it_is():
+def one_that_stayed():
+    """An engine, and the request behind a hole that another one left."""
     engine = Engine(contiguous=False)
     first, second = engine.request([1] * 40), engine.request([2] * 40)
     assert engine.admit(first)
     assert engine.admit(second)
     engine.free(first)
+    return engine, second
+
+
+def test_what_is_not_only_a_running_requests_stays_where_it_is():
+    engine, second = one_that_stayed()
     engine.pool.evict_blocks(set(engine.free_ids()))
     held = [block.block_id for block in engine.managers[0].req_to_blocks[second.request_id]]
     for block_id in held:
@@ -427,12 +433,7 @@ def a_compactor(engine, answers):
 
 
 def something_to_move():
-    engine = Engine(contiguous=False)
-    first, second = engine.request([1] * 40), engine.request([2] * 40)
-    assert engine.admit(first)
-    assert engine.admit(second)
-    engine.free(first)
-    return engine
+    return one_that_stayed()[0]
 
 
 def test_a_rank_that_fails_and_goes_back_turns_compaction_off_and_nothing_else():

@@ -45,9 +45,8 @@ def test_a_unit_that_is_not_there_is_one_line(capsys):
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-@pytest.mark.parametrize("manager", ["systemd"])
-def test_the_guards_unit_is_one_that_systemd_takes(tmp_path, capsys, manager):
-    assert cli.main(["guard", "install", f"--{manager}", "--dry-run", "--url", "http://127.0.0.1:9"]) == 0
+def test_the_guards_unit_is_one_that_systemd_takes(tmp_path, capsys):
+    assert cli.main(["guard", "install", "--systemd", "--dry-run", "--url", "http://127.0.0.1:9"]) == 0
     unit = tmp_path / "unfrag-guard.service"
     unit.write_text(capsys.readouterr().out)
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,10 +51,8 @@ def run(args: argparse.Namespace) -> int:
                 )
             return 0
         wanted = {part: args.only in (None, part) for part in _PARTS}
-        token = os.environ.get("UNFRAG_TOKEN")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
-            answer = server.post("/flush_cache", params=wanted, headers=headers, timeout=120.0)
+            answer = server.post("/flush_cache", params=wanted, headers=http.own_token(), timeout=120.0)
         except httpx.HTTPError as fault:
             raise NotEnoughEvidence(
                 f"{args.url}: /flush_cache did not answer ({fault or type(fault).__name__})"

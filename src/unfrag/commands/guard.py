@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unfrag.commands.launched import add_place, launcher_of
 from unfrag.commands.numbers import seconds
 
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.guard.policy import Policy
     from unfrag.guard.service import Watched
+    from unfrag.guard.targets import Target
+    from unfrag.launchers import Launcher
 
 NAME = "guard"
 EXAMPLES = """\
@@ -25,12 +29,7 @@ EXAMPLES = """\
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verb", nargs="?", choices=("run", "status", "install"), default="run")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
-    starts = parser.add_mutually_exclusive_group()
-    starts.add_argument("--config", type=Path, help="its supervisor file: without one, or a unit, nobody restarts it")
-    starts.add_argument("--unit", help="its systemd unit")
-    parser.add_argument("--user", action="store_true", help="the unit is one of this user's own systemd")
-    parser.add_argument("--program", default="glm_vllm", help="its name in that file (default: %(default)s)")
-    parser.add_argument("--server", help="supervisord: unix:///path or http://host:port (default: from its files)")
+    add_place(parser, required=False)  # without one it is watched and flushed, and nobody restarts it
     parser.add_argument("--targets", type=Path, help="many servers: a JSON list, or Prometheus' file service discovery")
     parser.add_argument("--policy", type=Path, help="a TOML file with other thresholds; see docs/guard.md")
     parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 30)")
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "install":
         from unfrag.guard.install import install
 
-        return install(args)
+        return install(args, read_policy(args), targets(args))
     return _guard(args)
 
 
@@ -103,7 +102,7 @@ def _guard(args: argparse.Namespace) -> int:
     return 0
 
 
-def targets(args: argparse.Namespace) -> list[Any]:
+def targets(args: argparse.Namespace) -> list[Target]:
     """What is to be watched. Raises UsageError."""
     import msgspec
 
@@ -134,16 +133,12 @@ def targets(args: argparse.Namespace) -> list[Any]:
     return [msgspec.structs.replace(target, url=address(spec.command), name=spec.program)]
 
 
-def _launcher(target: Any) -> Any:
-    from unfrag.launchers.supervisor import SupervisorProgram
-    from unfrag.launchers.systemd import SystemdUnit
-
-    if target.unit:
-        return SystemdUnit(target.unit, target.user)
-    return SupervisorProgram(Path(target.config), target.program, target.server) if target.config else None
+def _launcher(target: Target) -> Launcher | None:
+    config = Path(target.config) if target.config else None
+    return launcher_of(config, target.program, target.server, target.unit, target.user)
 
 
-def read_policy(args: argparse.Namespace) -> Any:
+def read_policy(args: argparse.Namespace) -> Policy:
     """Defaults, a file over them, the command line over that. Raises UsageError."""
     import tomllib
 

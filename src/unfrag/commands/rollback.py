@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.apply import add_launcher_arguments, finish_first, launcher_of, report
+from unfrag.commands.apply import add_change_arguments, finish_first, launcher_named, report
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ EXAMPLES = """\
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    add_launcher_arguments(parser)
+    add_change_arguments(parser)
     parser.add_argument("--to", metavar="ID", help="the change to undo (default: the last one that was applied)")
     parser.add_argument("--list", action="store_true", help="list the changes on record")
 
@@ -32,19 +32,18 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.reports.progress import waiting
 
     history = History()
-    launcher = launcher_of(args)
+    launcher = launcher_named(args)
     now = launcher.read()
-    mine = [k for k in history.all() if k.path == str(now.path.resolve()) and k.program == now.program]
+    mine = history.of(now.path, now.program)
     if args.list:
         if args.json:
             print_json({"schema_version": 1, "changes": mine})
         for kept in () if args.json else mine:
             out().print(f"{kept.id}  {kept.state}", markup=False)
         return 0
-    left = change.unfinished(launcher, history)
-    finish_first(launcher, args)
+    left = finish_first(launcher, args)
     if left is not None and args.to in (None, left.id):
-        return report(args, "dry run" if args.dry_run else "rolled back", left.id, "")
+        return report(args, now.path, "dry run" if args.dry_run else "rolled back", left.id, "")
     undoable = [k for k in mine if (k.id == args.to if args.to else k.state == "applied")]
     if not undoable:
         raise UsageError(f"no such change of {now.program} in {now.path} is on record; see --list")
@@ -54,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(diff + "\n")
     if args.dry_run:
         err().print("dry run: nothing was changed")
-        return report(args, "dry run", kept.id, diff)
+        return report(args, now.path, "dry run", kept.id, diff)
     with waiting(f"restarting {now.program}") as progress:
         change.rollback(launcher, kept, args.timeout, progress, history)
     err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
-    return report(args, "rolled back", kept.id, diff)
+    return report(args, now.path, "rolled back", kept.id, diff)

@@ -90,9 +90,8 @@ async def drain_for(request: Request, seconds: float = 60.0) -> JSONResponse:
 
     403 to a caller that is neither on this machine nor holds the token.
     """
-    refusal = access.refusal(request)
-    if refusal is not None:
-        return JSONResponse({"error": refusal}, status_code=403)
+    if (refused := _refused(request)) is not None:
+        return refused
     drain.close_for(request.app, seconds)
     return JSONResponse({"seconds": seconds})
 
@@ -112,10 +111,14 @@ async def block_map(request: Request) -> JSONResponse:
     return await _of_engine(request, "read the block map", lambda watch: watch.inspect())
 
 
-async def _of_engine(request: Request, what: str, ask: Callable[[EngineWatch], Awaitable[Any]]) -> JSONResponse:
+def _refused(request: Request) -> JSONResponse | None:
     refusal = access.refusal(request)
-    if refusal is not None:
-        return JSONResponse({"error": refusal}, status_code=403)
+    return None if refusal is None else JSONResponse({"error": refusal}, status_code=403)
+
+
+async def _of_engine(request: Request, what: str, ask: Callable[[EngineWatch], Awaitable[Any]]) -> JSONResponse:
+    if (refused := _refused(request)) is not None:
+        return refused
     watch: EngineWatch | None = request.app.state.unfrag_watch
     if watch is None:
         return JSONResponse({"error": "this server has no engine"}, status_code=503)

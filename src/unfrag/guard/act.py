@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import httpx
 
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts import Metrics
-from unfrag.probes import metrics
+from unfrag.probes import http, metrics
 
 if TYPE_CHECKING:
     from threading import Event
@@ -41,14 +40,9 @@ def act(
     return ""
 
 
-def _headers() -> dict[str, str]:
-    token = os.environ.get("UNFRAG_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
 def _flush(client: httpx.Client, target: Target) -> str:
     try:
-        answer = client.post(f"{target.url.rstrip('/')}/flush_cache", headers=_headers(), timeout=_FLUSH_SECONDS)
+        answer = client.post(f"{target.url.rstrip('/')}/flush_cache", headers=http.own_token(), timeout=_FLUSH_SECONDS)
     except httpx.HTTPError as fault:
         raise NotEnoughEvidence(f"/flush_cache did not answer: {fault or type(fault).__name__}") from fault
     if answer.is_error:
@@ -66,7 +60,7 @@ def _drain(client: httpx.Client, target: Target, seconds: float, stop: Event) ->
     url = target.url.rstrip("/")
     try:
         client.post(
-            f"{url}/plugins/unfrag/drain", params={"seconds": seconds + 60}, headers=_headers()
+            f"{url}/plugins/unfrag/drain", params={"seconds": seconds + 60}, headers=http.own_token()
         ).raise_for_status()
         while time.monotonic() - started < seconds and not stop.wait(_POLL_SECONDS):
             found = metrics.parse(client.get(f"{url}/metrics").text)

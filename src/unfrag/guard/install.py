@@ -14,6 +14,9 @@ from unfrag.reports import err
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.guard.policy import Policy
+    from unfrag.guard.targets import Target
+
 _SYSTEMD = """\
 [Unit]
 Description=unfrag guard: keeps vLLM servers healthy
@@ -55,12 +58,12 @@ _PLACES = {
 }
 
 
-def install(args: argparse.Namespace) -> int:
+def install(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> int:
     """Raises UsageError: no place was named, or its file cannot be written."""
     if args.manager is None:
         raise UsageError("who shall start it? --systemd, --supervisor or --cron")
     path, then = _PLACES[args.manager]
-    content = unit(args)
+    content = unit(args, policy, watched)
     if args.dry_run:
         sys.stdout.write(f"# {path}\n{content}")
         err().print(f"dry run: nothing was written. Then: {then}", markup=False)
@@ -72,12 +75,8 @@ def install(args: argparse.Namespace) -> int:
     return 0
 
 
-def unit(args: argparse.Namespace) -> str:
+def unit(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> str:
     """The file's content: this interpreter, the flags that were given, and nothing secret."""
-    from unfrag.commands.guard import read_policy, targets
-
-    policy = read_policy(args)
-    watched = targets(args)
     words = [sys.executable, "-m", "unfrag", "guard"]
     words += ["--user"] if args.user else []
     for flag in (

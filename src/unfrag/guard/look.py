@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
-import msgspec
 
 from unfrag.errors import UnfragError
 from unfrag.facts import Pool
 from unfrag.guard.policy import Answer, Look
+from unfrag.probes import health
 
 if TYPE_CHECKING:
     from unfrag.guard.targets import Target
     from unfrag.launchers import Launcher
-
-
-class _Health(msgspec.Struct):
-    memory_stats: dict[str, Any] | None = None
 
 
 def look(client: httpx.Client, target: Target, launcher: Launcher | None, now: float, patience: float) -> Look:
@@ -48,11 +44,8 @@ def _health(client: httpx.Client, target: Target, patience: float) -> tuple[Answ
         return "dead", None
     if answer.status_code != httpx.codes.OK:
         return "silent", None
-    try:
-        stats = msgspec.json.decode(answer.content, type=_Health).memory_stats
-        return "ok", msgspec.convert(stats, Pool, strict=False) if stats else None
-    except msgspec.MsgspecError:  # vLLM's own has no body
-        return "ok", None
+    found = health.parse(answer.content)
+    return "ok", found if isinstance(found, Pool) else None  # vLLM's own has no body
 
 
 def _launched(launcher: Launcher | None) -> tuple[str | None, int | None]:

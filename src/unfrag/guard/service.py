@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16
 _PATIENCE = 10.0  # seconds for one answer
-Tell = "Callable[[str, Decision, str], None]"
 
 
 class Watched:

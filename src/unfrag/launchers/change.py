@@ -91,11 +91,9 @@ def apply(
     return kept
 
 
-def unfinished(launcher: Launcher, history: History) -> Kept | None:
+def unfinished(spec: LaunchSpec, history: History) -> Kept | None:
     """The change of this program that a killed unfrag left half way, if there is one."""
-    spec = launcher.read()
-    path = str(spec.path.resolve())
-    pending = [k for k in history.all() if k.path == path and k.program == spec.program and k.state in UNFINISHED]
+    pending = [kept for kept in history.of(spec.path, spec.program) if kept.state in UNFINISHED]
     return pending[-1] if pending else None
 
 
@@ -113,10 +111,10 @@ def finish(
     """
     history = history or History()
     with only_one(launcher.read().path):
-        kept = unfinished(launcher, history)
+        spec = launcher.read()
+        kept = unfinished(spec, history)
         if kept is None:
             return None
-        spec = launcher.read()
         now = digest(spec.content)
         if now == kept.before_sha256 and _as_written(launcher, spec, kept):
             history.mark(kept, "not made")

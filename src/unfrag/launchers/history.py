@@ -69,6 +69,10 @@ class History:
             raise UsageError(f"the backup {kept.id} is damaged: its hash does not match. Nothing was changed")
         return content
 
+    def of(self, path: Path, program: str) -> list[Kept]:
+        """Those of one program in one file, oldest first."""
+        return [kept for kept in self.all() if kept.path == str(path.resolve()) and kept.program == program]
+
     def all(self) -> list[Kept]:
         """Every change on record, oldest first; damaged records are passed over."""
         found = []

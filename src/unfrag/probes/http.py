@@ -5,6 +5,7 @@ Each question has a time limit as a whole: a server that trickles or redirects f
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -42,6 +43,12 @@ def client(url: str) -> httpx.Client:
     if not good:
         raise UsageError(f"--url {url!r} is no address; write http://HOST:PORT")
     return httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, max_redirects=_REDIRECTS)
+
+
+def own_token() -> dict[str, str]:
+    """The header that mutating routes want from another machine; nothing where ``UNFRAG_TOKEN`` is not set."""
+    token = os.environ.get("UNFRAG_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def read_pool(server: httpx.Client) -> Pool | Unknown:

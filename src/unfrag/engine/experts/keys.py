@@ -11,24 +11,22 @@ if TYPE_CHECKING:
 
 
 class Hashes:
-    """A request's block hashes as they grow; with an adapter, mixed with what it holds."""
+    """A request's block hashes as they grow; with an adapter, mixed with ``adapter``, what it holds.
 
-    def __init__(self, request: Any) -> None:
-        self._request = request
+    None of them where they do not tell enough: of an adapter that is not known, and of a session (``resumable``), whose
+    last tokens may be replaced.
+    """
+
+    def __init__(self, request: Any, adapter: bytes | None) -> None:
+        self._request, self._adapter = request, adapter
+        self._none = request.resumable or (request.lora_request is not None and adapter is None)
 
     def __len__(self) -> int:
-        request = self._request
-        if request.lora_request is not None and getattr(request, "unfrag_adapter", None) is None:
-            return 0
-        if getattr(request, "resumable", False):  # a session whose last tokens may be replaced
-            return 0
-        return len(request.block_hashes)
+        return 0 if self._none else len(self._request.block_hashes)
 
     def __getitem__(self, block: int) -> bytes:
         found = bytes(self._request.block_hashes[block])
-        if self._request.lora_request is None:
-            return found
-        return hashlib.sha256(found + self._request.unfrag_adapter).digest()
+        return found if self._adapter is None else hashlib.sha256(found + self._adapter).digest()
 
 
 class Adapters:

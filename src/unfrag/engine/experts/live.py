@@ -39,7 +39,7 @@ class Refused(Exception):
 
 
 class ExpertCache:
-    """One per engine core. All but :meth:`key_of` runs in its one thread, between two steps.
+    """One per engine core. All but :meth:`prepare` runs in its one thread, between two steps.
 
     Raises:
         Refused: this engine cannot have one; nothing was changed.
@@ -59,8 +59,8 @@ class ExpertCache:
             raise Refused("ranks differ in their layers")
         slots = self.shape.slots(options.limit_bytes)
         if slots < 2:
-            least = self.shape.block_tokens * self.shape.token_bytes
-            raise Refused(f"--expert-cache-bytes {options.limit_bytes:,} holds no two blocks of {least:,} B")
+            least = f"{self.shape.block_bytes:,}"
+            raise Refused(f"--expert-cache-bytes {options.limit_bytes:,} holds no two blocks of {least} B")
         self.index = RouteIndex(slots, block_tokens, VERIFY_EVERY[options.mode])
         self.off: str | None = None
         self._install(slots, keys.namespace(config, self.shape, [each.weights for each in looked]))
@@ -135,8 +135,8 @@ class ExpertCache:
             request = requests[request_id]
             yield Scheduled(
                 request_id,
-                getattr(request, "unfrag_answer", request_id),
-                keys.Hashes(request),
+                request.unfrag_answer,
+                request.unfrag_hashes,
                 request.num_prompt_tokens,
                 request.num_preemptions,
                 request.num_tokens,
@@ -145,15 +145,15 @@ class ExpertCache:
             )
 
     def prepare(self, request: Any, answer: str) -> None:
-        """Before a request is scheduled, in vLLM's input thread: its hashes and what its adapter adds to them."""
-        request.unfrag_answer = answer
+        """Before a request is scheduled, in vLLM's input thread: its name, and its hashes with its adapter's part."""
         if request._block_hasher is None:
             if self._hasher is None:
                 self._hasher = keys.hasher(self._engine_core.vllm_config, self._block_tokens)
             request._block_hasher = self._hasher
             request.update_block_hashes()
-        if request.lora_request is not None:
-            request.unfrag_adapter = self._adapters.digest(request.lora_request)
+        lora = request.lora_request
+        request.unfrag_answer = answer
+        request.unfrag_hashes = keys.Hashes(request, None if lora is None else self._adapters.digest(lora))
 
     def forget(self, why: str) -> None:
         """Every route, on every rank; the file too, which is of other weights from now on, as far as is known."""
@@ -188,7 +188,7 @@ class ExpertCache:
             "slots": index.slots,
             "block_tokens": self._block_tokens,
             "token_bytes": self.shape.token_bytes,
-            "bytes": index.held * self._block_tokens * self.shape.token_bytes,
+            "bytes": index.held * self.shape.block_bytes,
             "limit_bytes": self.options.limit_bytes,
         }
 

@@ -74,7 +74,7 @@ class Replay:
     and stored anew.
     """
 
-    def __init__(self, runner: Any, routers: list[Any], gates: list[Any], store: Store, verify_every: int) -> None:
+    def __init__(self, runner: Any, layers: list[Any], gates: list[Any], store: Store, verify_every: int) -> None:
         self.store = store
         self._runner = runner
         self._verify_every = verify_every
@@ -86,13 +86,15 @@ class Replay:
         self.off: str | None = None
         """Why this rank neither serves nor keeps routes (any more)."""
         self.computed_rows = self.served_rows = self.gates_skipped = self.checked_rows = self.flips = 0
-        experts = routers[0].global_num_experts
+        self.layers = [layer.layer_id for layer in layers]
+        """The model's numbers of its MoE layers."""
+        experts = layers[0].router.global_num_experts
         self.load: NDArray[Any] = np.zeros((store.shape.layers, experts), np.int64)
         """How often each expert was chosen: ``(layers, experts)``."""
         runner.execute_model = functools.partial(self._execute, runner.execute_model)
         runner._model_forward = functools.partial(self._forward, runner._model_forward)
-        for layer, router in enumerate(routers):
-            router._compute_routing = functools.partial(self._route, layer, router._compute_routing)
+        for number, router in enumerate(layer.router for layer in layers):
+            router._compute_routing = functools.partial(self._route, number, router._compute_routing)
         for gate in gates:
             gate.forward = functools.partial(self._gate, gate.forward)
 
@@ -141,8 +143,6 @@ class Replay:
 
     def _begin(self, orders: Orders) -> Step:
         """Rows of this batch to places in the store."""
-        if any(any(order.known) for order in orders.requests.values()):
-            self.settle()
         batch = self._runner.input_batch
         starts = self._runner.query_start_loc.np
         size = self.store.shape.block_tokens
@@ -167,6 +167,8 @@ class Replay:
         served = stored
         if self._verify_every:
             served = stored & (position % self._verify_every != orders.phase)
+        if stored.any():
+            self.settle()
         step = Step(slot * size + row, has_place, stored, served)
         step.load(self.store, self._runner.device)
         return step

@@ -43,7 +43,7 @@ def look(worker: Any, block_tokens: int, weigh: bool) -> Looked:
         refusal = next(_refusals(worker), None)
         if refusal is not None:
             return Looked(refusal)
-        routers = [runner.router for runner in _moe_layers(worker)]
+        routers = [layer.router for layer in _moe_layers(worker)]
         id_bytes = 1 if routers[0].global_num_experts <= 256 else 2
         shape = Shape(len(routers), routers[0].top_k, id_bytes, block_tokens)
         weights = hashlib.sha256(repr(sorted(worker.compute_weight_checksums().items())).encode()) if weigh else None
@@ -70,10 +70,8 @@ def install(
                     kept.close()
             except UnusableFile as why:
                 unusable = str(why)
-        layers = _moe_layers(worker)
         gates = [module.gate for module in worker.get_model().modules() if _GATE_SKIPPED & _kinds(module)]
-        routers = [layer.router for layer in layers]
-        worker.unfrag_routes = Replay(worker.model_runner, routers, gates, store, verify_every)
+        worker.unfrag_routes = Replay(worker.model_runner, _moe_layers(worker), gates, store, verify_every)
         worker.shutdown = functools.partial(_shut_down, worker, worker.shutdown)
         return Installed(None, unusable, tuple(whole), damaged)
     except Exception as fault:
@@ -119,7 +117,7 @@ def counts(worker: Any) -> dict[str, Any]:
         "gates_skipped": replay.gates_skipped,
         "checked_rows": replay.checked_rows,
         "flips": replay.flips,
-        "layers": [layer.layer_id for layer in _moe_layers(worker)],
+        "layers": replay.layers,
         "load": replay.load.tolist(),
     }
 
