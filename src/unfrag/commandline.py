@@ -118,7 +118,7 @@ def change_flags(text: str, changes: dict[str, str | None], remove: tuple[str, .
     for flag in reversed(_flags(words)):
         first, last = words[flag.first], words[flag.last]
         if flag.name in gone or (flag.name in wanted and flag.name in done):
-            edits.append((_start_with_space(text, first.start), last.end, ""))
+            edits.append((*_with_space(text, first.start, last.end), ""))
         elif flag.name in wanted:
             done.add(flag.name)
             if flag.value != wanted[flag.name]:
@@ -132,14 +132,28 @@ def change_flags(text: str, changes: dict[str, str | None], remove: tuple[str, .
     return text
 
 
+def change_words(text: str, words: dict[str, str]) -> str:
+    """The same text with these words spelled otherwise; a replacement may be several words."""
+    for word in reversed(split(text)):
+        if word.text in words:
+            text = text[: word.start] + words[word.text] + text[word.end :]
+    return text
+
+
 def _opposite(name: str) -> str:
     return "--" + name.removeprefix("--no-") if name.startswith("--no-") else "--no-" + name.removeprefix("--")
 
 
-def _start_with_space(text: str, start: int) -> int:
+def _with_space(text: str, start: int, end: int) -> tuple[int, int]:
+    """What goes away with words between these places: the space before them, and their line when they fill it."""
     while start and text[start - 1] in " \t":
         start -= 1
-    return start
+    rest = re.match(r"[ \t]*\\?(?:\r?\n|$)", text[end:])
+    if start and text[start - 1] == "\n" and rest is not None:
+        end += rest.end()
+        if end == len(text):  # the last line: the one before it goes on no more
+            start = len(re.sub(r"[ \t]*\\?\r?\n$", "", text[:start]))
+    return start, end
 
 
 def _spell(name: str, value: str | None) -> str:

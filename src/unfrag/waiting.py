@@ -21,7 +21,7 @@ def wait_ready(
     url: str,
     timeout: float,
     gave_up: Callable[[], str | None],
-    log: Path | None = None,
+    last: Callable[[int], list[str]] = lambda lines: [],
     progress: Callable[[str], None] = lambda line: None,
 ) -> float:
     """Poll ``/health`` until it answers 200; seconds that took.
@@ -30,13 +30,13 @@ def wait_ready(
         url: of the server, without a path.
         timeout: seconds.
         gave_up: says why the server will never be ready, or None; asked at every poll.
-        log: of the server; its last line is shown while waiting, its last lines on failure.
-        progress: called with one line at every poll.
+        last: the last lines of the server's log; one is shown while waiting, some on failure.
+        progress: called with one line every second.
 
     Raises:
         NeverReady: with the reason and the log's last lines.
     """
-    started = time.monotonic()
+    started, shown = time.monotonic(), -1
     with httpx.Client(base_url=url, timeout=2.0, trust_env=False) as client:
         while True:
             seconds = time.monotonic() - started
@@ -44,13 +44,15 @@ def wait_ready(
             if why is None and seconds > timeout:
                 why = f"not ready after {timeout:.0f} s"
             if why is not None:
-                raise NeverReady(f"{url} {why}{_last_words(log)}")
+                raise NeverReady(f"{url} {why}{_last_words(last(_TAIL_LINES))}")
             try:
                 if client.get("/health").status_code == httpx.codes.OK:
                     return seconds
             except httpx.TransportError:
                 pass
-            progress(f"{seconds:3.0f} s  {_last_line(log)}")
+            if int(seconds) > shown:
+                shown = int(seconds)
+                progress(f"{shown:3d} s  {''.join(last(1))[:100]}")
             time.sleep(_POLL_SECONDS)
 
 
@@ -65,10 +67,5 @@ def tail(log: Path | None, lines: int) -> list[str]:
     return [line for line in text.splitlines() if line.strip()][-lines:]
 
 
-def _last_line(log: Path | None) -> str:
-    return "".join(tail(log, 1))[:100]
-
-
-def _last_words(log: Path | None) -> str:
-    last = tail(log, _TAIL_LINES)
-    return f"; the last lines of {log}:\n  " + "\n  ".join(line[:200] for line in last) if last else ""
+def _last_words(last: list[str]) -> str:
+    return "; the last lines of its log:\n  " + "\n  ".join(line[:200] for line in last) if last else ""

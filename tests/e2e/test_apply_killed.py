@@ -10,7 +10,6 @@ import pytest
 
 from tests.conftest import SMALL_POOL
 from unfrag.commandline import read_flags
-from unfrag.launchers.verify import runs_with
 from unfrag.rig.server import Rig
 
 pytestmark = pytest.mark.slow
@@ -46,6 +45,6 @@ def test_afterwards_the_file_is_the_old_or_the_new_and_the_server_runs_with_it(r
         after = apply(rig, 0, tmp_path / f"after{at}", "--", "--block-size", "32")
         assert after.returncode == 0, (at, steps[at - 1], after.stderr)
         assert rig.config.read_bytes() == old
-        assert runs_with(rig.launcher.status().pid, rig.launcher.read().command), (at, steps[at - 1])
+        assert read_flags(rig.launcher.running()) == read_flags(rig.launcher.read().command), (at, steps[at - 1])
         assert httpx.get(f"{rig.url}/health").status_code == 200
         assert read_flags(rig.launcher.read().command)["--block-size"] == "32"

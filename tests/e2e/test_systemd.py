@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from unfrag.commandline import read_flags
 from unfrag.launchers.systemd import SystemdUnit
-from unfrag.launchers.verify import runs_with
 from unfrag.rig import environment
 from unfrag.rig.model import ensure_model
 from unfrag.rig.server import free_port
@@ -64,12 +64,14 @@ def test_apply_and_rollback(unit):
     done = unfrag("apply", "--", "--block-size", "64")
     assert done.returncode == 0, done.stderr
     assert block_size() == 64
-    done = unfrag("apply", "--", "--block-size", "banana")
+    done = unfrag("apply", "--", "--max-model-len", "900000")
     assert done.returncode == 4, done.stderr
     assert block_size() == 64
     done = unfrag("rollback")
     assert done.returncode == 0, done.stderr
     assert block_size() == 32
     launcher = SystemdUnit(name, user=True)
-    assert runs_with(launcher.status().pid, launcher.read().command)
+    assert read_flags(launcher.running()) == read_flags(launcher.read().command)
+    assert launcher.read().content == b"", "the drop-in is gone"
+    assert launcher.tail(3)
     assert shlex.split(launcher.read().command)[0] == sys.executable

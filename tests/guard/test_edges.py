@@ -144,8 +144,8 @@ def test_a_policy_that_is_none_is_one_line(tmp_path, capsys):
 
 def test_nobody_there_and_nonsense_are_what_was_seen():
     with httpx.Client() as client:
-        assert look(client, targets.Target("http://127.0.0.1:9"), None, 1.0, 1.0).answers == "refused"
-        assert look(client, targets.Target("nonsense"), None, 1.0, 1.0).answers == "silent"
+        assert look(client, targets.Target(url="http://127.0.0.1:9"), None, 1.0, 1.0).answers == "refused"
+        assert look(client, targets.Target(url="nonsense"), None, 1.0, 1.0).answers == "silent"
 
 
 @pytest.mark.parametrize("manager", ["systemd", "supervisor", "cron"])

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from unfrag import cli
-from unfrag.launchers import LaunchSpec
+from unfrag.launchers import Edit, LaunchSpec
 from unfrag.launchers.systemd import SystemdUnit, exec_starts
 
 UNIT = """\
@@ -33,10 +33,11 @@ def test_continued_lines_are_one_command_and_a_drop_in_replaces_it():
 
 
 def test_the_drop_in_changes_the_words_and_doubles_what_systemd_would_read(tmp_path):
-    spec = LaunchSpec(tmp_path / "x", b"", "vllm.service", "/bin/vllm serve m --max-num-seqs 64")
-    content = SystemdUnit("vllm").plan(spec, {"--max-num-seqs": "32", "--chat-template": "100%$x"}, ()).decode()
+    spec = LaunchSpec(tmp_path / "x", b"", "vllm.service", "/bin/vllm serve m --max-num-seqs 64", "http://x")
+    edit = Edit({"--max-num-seqs": "32", "--chat-template": "100%$x"})
+    content = SystemdUnit("vllm").plan(spec, edit).decode()
     assert "ExecStart=\nExecStart=/bin/vllm serve m --max-num-seqs 32 --chat-template '100%%$$x'\n" in content
-    assert SystemdUnit("vllm").plan(spec, {"--max-num-seqs": "64"}, ()) == b""
+    assert SystemdUnit("vllm").plan(spec, Edit({"--max-num-seqs": "64"})) == b""
 
 
 def test_a_unit_that_is_not_there_is_one_line(capsys):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.launched import add_place, launcher_of, place
-from unfrag.commands.numbers import seconds
+from unfrag.commands.launched import add_place, launcher_named, place
+from unfrag.commands.numbers import count, seconds
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
+    from collections.abc import Callable
 
+    from unfrag.bench.around import Around
     from unfrag.launchers import Launcher
+    from unfrag.launchers.change import Change, Check
     from unfrag.launchers.history import Kept
+    from unfrag.launchers.noworse import Before
 
 NAME = "apply"
 EXAMPLES = """\
@@ -21,6 +25,9 @@ EXAMPLES = """\
   unfrag apply --config /etc/supervisor/conf.d/glm47flash.conf -- --block-size 32 --max-num-seqs 64
   unfrag apply --config glm47flash.conf --unset enforce-eager -- --kv-cache-dtype fp8
   unfrag apply --unit vllm.service -- --max-num-seqs 64
+  unfrag apply --compose docker-compose.yml --service vllm -- --max-num-seqs 64
+  unfrag apply --config glm47flash.conf --plan plan.json     what `unfrag plan --json` wrote
+  unfrag apply --config glm47flash.conf --history
 """
 
 _DRY_RUN = "dry run: nothing was changed. The server would be restarted; running requests would be lost."
@@ -39,48 +46,165 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
 def prepare(parser: argparse.ArgumentParser) -> None:
     add_change_arguments(parser)
     parser.add_argument("--unset", action="append", default=[], metavar="FLAG", help="remove --FLAG; repeatable")
+    parser.add_argument(
+        "--plan", type=Path, metavar="FILE", help="the flags of a plan: what `unfrag plan --json` wrote"
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=("info", "warning", "critical", "never"),
+        default="warning",
+        help="take the change back on a new finding of this severity (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bench", type=count, nargs="?", const=24, metavar="PROMPTS", help="measure before and after (default: 24)"
+    )
+    parser.add_argument("--history", action="store_true", help="list the changes on record")
     parser.add_argument("flags", nargs="*", metavar="-- --FLAG VALUE", help="vLLM flags to set, behind --")
 
 
 def run(args: argparse.Namespace) -> int:
+    from unfrag.launchers import change
+    from unfrag.reports import err, out
+    from unfrag.reports.progress import waiting
+
+    if args.history:
+        return list_history(args)
+    launcher, say = launcher_named(args), err().print
+    given, expected = _asked(args)
+    finish_first(launcher, args)
+    planned, notes = _planned(launcher, given, args.unset)
+    for note in notes:
+        say(note, markup=False)
+    diff = planned.diff()
+    if diff and not args.json:
+        sys.stdout.write(diff + "\n")
+    if planned.changes_nothing:
+        say(f"{place(args)} already says so; nothing to do", markup=False)
+        return report(args, planned.spec.path, "nothing to do", None, diff)
+    for warning in launcher.warnings():
+        say(f"warning: {warning}", markup=False)
+    before = _before(planned, launcher, args.fail_on)
+    checks = _checks(before, planned, expected, say)
+    if args.dry_run:
+        say(_DRY_RUN)
+        return report(args, planned.spec.path, "dry run", None, diff)
+    around = _around(planned, args.bench) if args.bench else None
+    name = planned.spec.program
+    with waiting(f"restarting {name}") as progress:
+        kept = change.apply(
+            launcher, planned, args.timeout, progress, checks=[*checks, *([around.failures] if around else [])]
+        )
+    if around is not None:
+        (err() if args.json else out()).print(around.table())
+    say(f"{name} runs with the new flags. Back again: unfrag rollback {place(args)}", markup=False)
+    say(f"kept as {kept.id}", style="dim")
+    return report(args, planned.spec.path, "applied", kept.id, diff)
+
+
+def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]:
+    """The flags to set, and the KV tokens that a plan promises. Raises UsageError."""
     import shlex
 
     from unfrag.commandline import read_flags
     from unfrag.errors import UsageError
-    from unfrag.launchers import change
+    from unfrag.plan.effect import read_plan
+
+    wanted, expected = read_flags(shlex.join(args.flags)), None
+    if args.plan is not None:
+        given = read_plan(args.plan)
+        wanted, expected = {**given.wanted, **wanted}, given.kv_tokens
+    if not wanted and not args.unset:
+        raise UsageError("nothing to change: put flags behind --, name a plan with --plan, or a flag with --unset")
+    return wanted, expected
+
+
+def _planned(launcher: Launcher, given: dict[str, str | None], unset: list[str]) -> tuple[Change, list[str]]:
+    """The change, and what is to be said of it. Raises UsageError: this vLLM does not take the flags."""
+    from unfrag import vllm_flags
+    from unfrag.commandline import flag_name, read_flags
+    from unfrag.errors import UsageError
+    from unfrag.facts import Unknown
+    from unfrag.launchers import Edit, change
+    from unfrag.plan.effect import costs
+    from unfrag.probes import http, launch
+    from unfrag.spellings import repair_line
+
+    command = launcher.read().command
+    flags, words, notes = repair_line(command, given)
+    edit = Edit(flags, tuple("--" + name.lstrip("-").replace("_", "-") for name in unset), words)
+    planned = change.plan(launcher, edit)
+    after = edit.of(command)
+    with http.client(planned.spec.url) as server:
+        version = http.read_version(server)
+    wrong = vllm_flags.check(launch.of_text(after, "the new command"), Unknown(""), version)
+    for flag, why in wrong:
+        if flag in map(flag_name, flags):
+            raise UsageError(f"{flag}: {why}. Nothing was changed")
+        notes.append(f"warning: {flag} stands in the command: {why}")
+    now = read_flags(command)
+    return planned, notes + costs({flag: value for flag, value in flags.items() if now.get(flag) != value})
+
+
+def _before(planned: Change, launcher: Launcher, fail_on: str) -> Before | None:
+    """The server as it is now; None where it is down, and nothing can be compared."""
+    from unfrag.errors import UnfragError
+    from unfrag.launchers.noworse import Before
+
+    try:
+        is_down = launcher.status().failed
+    except UnfragError:  # a dry run goes on; a change asks again, and ends there
+        is_down = True
+    return None if is_down else Before(planned.spec.url, fail_on)
+
+
+def _checks(before: Before | None, planned: Change, expected: int | None, say: Callable[[str], object]) -> list[Check]:
+    """What must hold afterwards: as many KV tokens as expected, and no new finding. Says what is expected."""
+    from unfrag.commandline import read_flags
+    from unfrag.facts import Pool
+    from unfrag.plan import effect
+    from unfrag.probes import http
+
+    command = planned.spec.command
+    pool = before.pool if before is not None else None
+    if expected is None and pool is not None:
+        expected = effect.kv_tokens(pool, read_flags(command), read_flags(planned.edit.of(command)))
+    now = f"{pool.capacity_tokens:,}" if pool is not None and pool.capacity_tokens else "unknown"
+    if expected is None:
+        say(f"expected: the KV cache holds {now} tokens now; with these flags only the start can tell")
+    else:
+        say(f"expected: the KV cache will hold {expected:,} tokens ({now} now)")
+
+    def enough(url: str) -> list[str]:
+        with http.client(url) as server:
+            found = http.read_pool(server)
+        missing = effect.shortfall(found if isinstance(found, Pool) else None, expected) if expected else None
+        return [missing] if missing else []
+
+    return [enough, *([before.worse] if before is not None else [])]
+
+
+def _around(planned: Change, prompts: int) -> Around:
+    from unfrag.bench.around import Around
     from unfrag.reports import err
-    from unfrag.reports.progress import waiting
-    from unfrag.spellings import repair
 
-    wanted, notes = repair(read_flags(shlex.join(args.flags)))
-    removed = tuple("--" + name.lstrip("-") for name in args.unset)
-    if not wanted and not removed:
-        raise UsageError("nothing to change: put flags behind --, or name one with --unset")
-    for note in notes:
-        err().print(note)
-    launcher = launcher_named(args)
-    finish_first(launcher, args)
-    planned = change.plan(launcher, wanted, removed)
-    diff = planned.diff()
-    if diff and not args.json:
-        sys.stdout.write(diff + "\n")
-    if planned.changes_nothing or args.dry_run:
-        why = f"{place(args)} already says so; nothing to do" if planned.changes_nothing else _DRY_RUN
-        err().print(why)
-        return report(args, planned.spec.path, "nothing to do" if planned.changes_nothing else "dry run", None, diff)
-    name = planned.spec.program
-    with waiting(f"restarting {name}") as progress:
-        kept = change.apply(launcher, planned, args.timeout, progress)
-    err().print(f"{name} runs with the new flags. Back again: unfrag rollback {place(args)}", markup=False)
-    err().print(f"kept as {kept.id}", style="dim")
-    return report(args, planned.spec.path, "applied", kept.id, diff)
+    return Around(planned.spec.url, prompts, err().print)
 
 
-def launcher_named(args: argparse.Namespace) -> Launcher:
-    """By the arguments, of which one is required."""
-    launcher = launcher_of(args.config, args.program, args.server, args.unit, args.user)
-    assert launcher is not None
-    return launcher
+def list_history(args: argparse.Namespace) -> int:
+    """The changes of one program, oldest first. Always 0."""
+    from unfrag.launchers.history import History
+    from unfrag.reports import out, print_json
+
+    now = launcher_named(args).read()
+    mine = History().of(now.path, now.program)
+    if args.json:
+        print_json({"schema_version": 1, "changes": mine})
+        return 0
+    for kept in mine:
+        out().print(f"{kept.id}  {kept.state}", markup=False)
+    if not mine:
+        out().print(f"no change of {now.program} in {now.path} is on record", markup=False)
+    return 0
 
 
 def finish_first(launcher: Launcher, args: argparse.Namespace) -> Kept | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unfrag.commands.launched import add_place, launcher_of
+from unfrag.commands.launched import add_place, place
 from unfrag.commands.numbers import seconds
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from unfrag.guard.policy import Policy
     from unfrag.guard.service import Watched
     from unfrag.guard.targets import Target
-    from unfrag.launchers import Launcher
 
 NAME = "guard"
 EXAMPLES = """\
@@ -84,7 +83,7 @@ def _guard(args: argparse.Namespace) -> int:
 
     try:
         watched = [
-            service.Watched(target, _launcher(target), policy, _folder(), audit, tell, args.dry_run)
+            service.Watched(target, target.launcher(), policy, _folder(), audit, tell, args.dry_run)
             for target in targets(args)
         ]
     except OSError as fault:
@@ -108,7 +107,6 @@ def targets(args: argparse.Namespace) -> list[Target]:
 
     from unfrag.errors import UsageError
     from unfrag.guard.targets import Target, from_file
-    from unfrag.launchers.verify import address
     from unfrag.own_flags import read_bytes
 
     if args.targets is not None:
@@ -117,25 +115,14 @@ def targets(args: argparse.Namespace) -> list[Target]:
         limit = read_bytes(args.memory_limit) if args.memory_limit else None
     except ValueError as fault:
         raise UsageError(f"--memory-limit: {fault}; give one such as 12GiB") from fault
-    target = Target(
-        args.url,
-        config=str(args.config.resolve()) if args.config else "",
-        program=args.program,
-        server=args.server,
-        unit=args.unit or "",
-        user=args.user,
-        memory_limit=limit,
-    )
-    launcher = _launcher(target)
+    where = msgspec.structs.asdict(place(args))
+    where |= {name: str(Path(where[name]).resolve()) for name in ("config", "compose") if where[name]}
+    target = Target(url=args.url, memory_limit=limit, **where)
+    launcher = target.launcher()
     if launcher is None:
         return [target]
     spec = launcher.read()
-    return [msgspec.structs.replace(target, url=address(spec.command), name=spec.program)]
-
-
-def _launcher(target: Target) -> Launcher | None:
-    config = Path(target.config) if target.config else None
-    return launcher_of(config, target.program, target.server, target.unit, target.user)
+    return [msgspec.structs.replace(target, url=spec.url, name=spec.program)]
 
 
 def read_policy(args: argparse.Namespace) -> Policy:

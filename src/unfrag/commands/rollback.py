@@ -1,11 +1,12 @@
-"""Go back to the supervisor file from before the last `unfrag apply`, and restart."""
+"""Go back to the configuration from before the last `unfrag apply`, and restart."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.apply import add_change_arguments, finish_first, launcher_named, report
+from unfrag.commands.apply import add_change_arguments, finish_first, list_history, report
+from unfrag.commands.launched import launcher_named
 
 if TYPE_CHECKING:
     import argparse
@@ -28,19 +29,15 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.errors import UsageError
     from unfrag.launchers import change
     from unfrag.launchers.history import History
-    from unfrag.reports import err, out, print_json
+    from unfrag.reports import err
     from unfrag.reports.progress import waiting
 
+    if args.list:
+        return list_history(args)
     history = History()
     launcher = launcher_named(args)
     now = launcher.read()
     mine = history.of(now.path, now.program)
-    if args.list:
-        if args.json:
-            print_json({"schema_version": 1, "changes": mine})
-        for kept in () if args.json else mine:
-            out().print(f"{kept.id}  {kept.state}", markup=False)
-        return 0
     left = finish_first(launcher, args)
     if left is not None and args.to in (None, left.id):
         return report(args, now.path, "dry run" if args.dry_run else "rolled back", left.id, "")
@@ -48,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if not undoable:
         raise UsageError(f"no such change of {now.program} in {now.path} is on record; see --list")
     kept = undoable[-1]
-    diff = change.Change(launcher.read(), history.before(kept), {}, ()).diff()
+    diff = change.Change(launcher.read(), history.before(kept)).diff()
     if not args.json:
         sys.stdout.write(diff + "\n")
     if args.dry_run:

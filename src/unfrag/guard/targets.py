@@ -7,25 +7,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from unfrag.errors import UsageError
+from unfrag.launchers.place import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A server. Without ``config`` or ``unit`` it is watched and flushed, but nobody can restart it.
+class Target(Place, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server, and the place it is started from. Without a place it is watched and flushed, and nobody restarts it.
 
-    ``config``, ``program``, ``server``: its place under supervisord; ``unit``, ``user``: under systemd.
     ``memory_limit``: bytes of host memory of a rank that has no card.
     """
 
     url: str
     name: str = ""
-    config: str = ""
-    program: str = "glm_vllm"
-    server: str | None = None
-    unit: str = ""
-    user: bool = False
     memory_limit: int | None = None
 
     @property
@@ -68,4 +63,4 @@ def _target(entry: dict[str, Any]) -> list[Target]:
         return [msgspec.convert(entry, Target)]
     group = msgspec.convert(entry, _Group)
     scheme = group.labels.get("__scheme__", "http")
-    return [Target(address if "://" in address else f"{scheme}://{address}") for address in group.targets]
+    return [Target(url=address if "://" in address else f"{scheme}://{address}") for address in group.targets]

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from unfrag.commandline import read_flags
 from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
 from unfrag.files import write_atomically
+from unfrag.launchers import Edit
 from unfrag.launchers.history import History, Kept, digest
 from unfrag.launchers.lock import only_one
-from unfrag.launchers.verify import address, problems, runs_with
+from unfrag.launchers.verify import problems
 from unfrag.session import undisturbed
 from unfrag.waiting import wait_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from unfrag.launchers import Launcher, LaunchSpec
+
+    Check = Callable[[str], list[str]]  # with the server's URL
 
 
 UNFINISHED = ("pending", "going back")
@@ -30,8 +34,7 @@ class Change:
 
     spec: LaunchSpec
     content: bytes
-    wanted: dict[str, str | None]
-    removed: tuple[str, ...]
+    edit: Edit = field(default_factory=Edit)
 
     @property
     def changes_nothing(self) -> bool:
@@ -43,10 +46,10 @@ class Change:
         return "\n".join(difflib.unified_diff(before, after, str(self.spec.path), str(self.spec.path), lineterm=""))
 
 
-def plan(launcher: Launcher, wanted: dict[str, str | None], removed: tuple[str, ...] = ()) -> Change:
+def plan(launcher: Launcher, edit: Edit) -> Change:
     """Read the file and compute its new content; nothing is written. Raises UsageError."""
     spec = launcher.read()
-    return Change(spec, launcher.plan(spec, wanted, removed), wanted, removed)
+    return Change(spec, launcher.plan(spec, edit), edit)
 
 
 def apply(
@@ -55,8 +58,17 @@ def apply(
     timeout: float,
     progress: Callable[[str], None] = lambda line: None,
     history: History | None = None,
+    checks: Sequence[Check] = (),
 ) -> Kept:
     """Make the change, or leave everything as it was.
+
+    Args:
+        launcher: of the server.
+        change: from :func:`plan`.
+        timeout: seconds that the server may take to be ready.
+        progress: called with a line while waiting.
+        history: where the old file is kept.
+        checks: asked once the server answers, beside the flags and a completion: each says what is wrong, in lines.
 
     Raises:
         UsageError: nothing was changed: the file or the backup cannot be written, the file has moved on meanwhile, or
@@ -77,7 +89,7 @@ def apply(
         )
         try:
             write_atomically(change.spec.path, change.content)
-            _restart_and_verify(launcher, change, timeout, progress)
+            _restart_and_verify(launcher, change, timeout, progress, checks)
         except BaseException as fault:
             if launcher.read().content == change.spec.content:  # it never came to the change
                 history.mark(kept, "not made")
@@ -141,9 +153,10 @@ def _as_written(launcher: Launcher, spec: LaunchSpec, kept: Kept) -> bool:
     """Does the server already run as its file says (or is down, if it was down before)?"""
     try:
         status = launcher.status()
+        running = None if status.failed else launcher.running()
     except UnfragError:
         return False
-    return not kept.was_up if status.failed else runs_with(status.pid, spec.command)
+    return not kept.was_up if running is None else read_flags(running) == read_flags(spec.command)
 
 
 def _now(was_down: bool) -> str:
@@ -152,15 +165,19 @@ def _now(was_down: bool) -> str:
 
 def _restart(launcher: Launcher, timeout: float, progress: Callable[[str], None]) -> str:
     """Restart with what the file says now, and wait until the server is ready; its URL."""
-    url = address(launcher.read().command)
+    url = launcher.read().url
     launcher.restart()
-    wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.status().log, progress)
+    wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.tail, progress)
     return url
 
 
-def _restart_and_verify(launcher: Launcher, change: Change, timeout: float, progress: Callable[[str], None]) -> None:
+def _restart_and_verify(
+    launcher: Launcher, change: Change, timeout: float, progress: Callable[[str], None], checks: Sequence[Check]
+) -> None:
     url = _restart(launcher, timeout, progress)
-    wrong = problems(url, launcher.status().pid, change.wanted, change.removed)
+    wrong = problems(url, launcher.running(), change.edit)
+    for check in () if wrong else checks:
+        wrong += check(url)
     if wrong:
         raise RolledBack("the server came up, but " + "; ".join(wrong))
 
@@ -168,6 +185,14 @@ def _restart_and_verify(launcher: Launcher, change: Change, timeout: float, prog
 def _gave_up(launcher: Launcher) -> str | None:
     status = launcher.status()
     return f"will not come up: it is {status.state}" if status.failed else None
+
+
+def _put(path: Path, content: bytes) -> None:
+    """At one stroke. A drop-in or override that was not there before is taken away."""
+    if content:
+        write_atomically(path, content)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _take_back(
@@ -182,7 +207,7 @@ def _take_back(
     progress("taking the change back")
     try:
         with undisturbed():
-            write_atomically(path, content)
+            _put(path, content)
             if was_up:
                 _restart(launcher, timeout, progress)
             else:
@@ -216,7 +241,7 @@ def rollback(
     with only_one(spec.path):
         launcher.status()
         history.mark(kept, "going back")
-        write_atomically(spec.path, content)
+        _put(spec.path, content)
         try:
             _restart(launcher, timeout, progress)
         except UnfragError as fault:

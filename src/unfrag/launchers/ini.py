@@ -1,7 +1,12 @@
-"""The ``command=`` of a supervisor program inside its INI file, byte for byte."""
+"""Supervisor files: a program's ``command=`` byte for byte, its options, and the files that a main file includes."""
 
 from __future__ import annotations
 
+import glob
+import os
+import platform
+import re
+from configparser import RawConfigParser
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +16,7 @@ from unfrag.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ def find_command(text: str, program: str) -> CommandPlace:
         UsageError: the text is not INI, has no such program, or the program has no command.
     """
     try:
-        ini = ConfigUpdater(strict=False, empty_lines_in_values=False, allow_no_value=True).read_string(text)
+        ini = ConfigUpdater(strict=False, allow_no_value=True).read_string(text)
     except Exception as fault:
         raise UsageError(f"not a supervisor configuration: {str(fault).splitlines()[0]}") from fault
     offset = 0
@@ -60,7 +66,25 @@ def _in_section(text: str, section: Section, offset: int) -> CommandPlace:
         if getattr(block, "key", None) == "command":
             head = min(i for i in (raw.find("="), raw.find(":")) if i >= 0) + 1
             head += len(raw[head:]) - len(raw[head:].lstrip(" \t"))
-            body = raw.rstrip("\r\n")
+            body = raw.rstrip()
             return CommandPlace(text, offset + head, offset + len(body))
         offset += len(raw)
     raise UsageError(f"[{section.name}] has no command= line")
+
+
+def options(text: str, section: str) -> dict[str, str]:
+    """A section's options as supervisord reads them, expansions left as they are; none where it cannot be read."""
+    ini = RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"), allow_no_value=True)
+    try:
+        ini.read_string(text)
+        return {key: value or "" for key, value in ini.items(section)}
+    except Exception:
+        return {}
+
+
+def included(path: Path, text: str) -> list[str]:
+    """The files that ``[include] files=`` of a main file names, in their order."""
+    known = {"here": str(path.resolve().parent), "host_node_name": platform.node()}
+    known |= {f"ENV_{name}": value for name, value in os.environ.items()}
+    patterns = re.sub(r"%\((\w+)\)s", lambda m: known.get(m[1], m[0]), options(text, "include").get("files", ""))
+    return [file for pattern in patterns.split() for file in sorted(glob.glob(os.path.join(known["here"], pattern)))]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 import xmlrpc.client
 from pathlib import Path
+from typing import Any
 
-from unfrag.commandline import change_flags
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.launchers import LaunchSpec, Status
-from unfrag.launchers.ini import CommandPlace, find_command
+from unfrag.launchers import Edit, LaunchSpec, Status
+from unfrag.launchers.ini import CommandPlace, find_command, included, options
+from unfrag.launchers.process import address, command_of
 from unfrag.launchers.rpc import Supervisord, find_server
+from unfrag.waiting import tail
 
 _STOPPING_SECONDS = 120.0
 MAIN_FILES = (Path("/etc/supervisor/supervisord.conf"), Path("/etc/supervisord.conf"))
@@ -20,7 +23,8 @@ class SupervisorProgram:
     """``[program:NAME]`` in one configuration file.
 
     Args:
-        path: the file that holds the program, often ``/etc/supervisor/conf.d/<name>.conf``.
+        path: the file that holds the program, often ``/etc/supervisor/conf.d/<name>.conf``, or a main file that
+            includes it.
         program: its name.
         server: supervisord's address; when None, looked for in ``path`` and in the usual main files.
     """
@@ -32,51 +36,86 @@ class SupervisorProgram:
 
     def read(self) -> LaunchSpec:
         """Raises UsageError: the file cannot be read, or lacks the program."""
+        path, content = self._found()
         try:
-            content = self._path.read_bytes()
-        except OSError as fault:
-            raise UsageError(f"{self._path}: {fault.strerror}") from fault
-        return LaunchSpec(self._path, content, self._program, self._place(content).command)
+            command = self._place(content).command
+        except UsageError as fault:
+            raise UsageError(f"{path}: {fault}") from fault
+        return LaunchSpec(path, content, self._program, command, address(command))
 
-    def plan(self, spec: LaunchSpec, changes: dict[str, str | None], remove: tuple[str, ...] = ()) -> bytes:
+    def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
         """See :class:`unfrag.launchers.Launcher`. A ``%`` in a value is doubled, as supervisor wants it."""
-        escaped = {name: value and value.replace("%", "%%") for name, value in changes.items()}
-        text = self._place(spec.content).edited(lambda command: change_flags(command, escaped, remove))
+        text = self._place(spec.content).edited(
+            lambda command: edit.of(command, lambda value: value.replace("%", "%%"))
+        )
         return text.encode("utf-8", "surrogateescape")
+
+    def warnings(self) -> list[str]:
+        """Workers that outlive a stop, with their memory; and backslashes, which supervisord hands to the server."""
+        spec = self.read()
+        found = []
+        if re.search(r"\\\r?\n", spec.command):
+            found.append(
+                f"command= of [program:{self._program}] has lines that end in a backslash: supervisord joins indented "
+                "lines by itself and hands the backslash's line end to the server as part of a word; take them out"
+            )
+        said = options(_text(spec.content), f"program:{self._program}")
+        on = {key: said.get(key, "").lower() in ("true", "yes", "on", "1") for key in ("stopasgroup", "killasgroup")}
+        missing = [f"{key}=true" for key, is_on in on.items() if not is_on and not on["stopasgroup"]]
+        if missing:
+            found.append(
+                f"[program:{self._program}] lacks {' and '.join(missing)}: when it is stopped, vLLM's workers can live "
+                "on and keep their memory; add it"
+            )
+        return found
 
     def restart(self) -> None:
         """``reread``, ``update`` and, when the file did not change the program, ``restart``."""
         supervisord = self._supervisord()
         try:
+            known = self._info(supervisord)
+            group = known["group"] if known else self._program
             added, changed, removed = supervisord.call("reloadConfig")[0]
-            if self._program in changed + removed:
+            if group in changed + removed:
                 self._stop(supervisord)
-                supervisord.call("removeProcessGroup", self._program)
-            if self._program in added + changed:
-                supervisord.call("addProcessGroup", self._program)
+                supervisord.call("removeProcessGroup", group)
+            if group in added + changed:
+                supervisord.call("addProcessGroup", group)
             else:
                 self._stop(supervisord)
-            if not self._is_up(supervisord):
-                supervisord.call("startProcess", self._program, False)
+            info = self._must_know(supervisord)
+            if info["statename"] not in ("STARTING", "RUNNING"):
+                supervisord.call("startProcess", _full_name(info), False)
         except xmlrpc.client.Fault as fault:
             raise NotEnoughEvidence(f"supervisord refuses: {fault.faultString}; see its own log") from fault
 
     def status(self) -> Status:
         """Raises NotEnoughEvidence: supervisord does not answer or does not know the program."""
-        try:
-            info = self._supervisord().call("getProcessInfo", self._program)
-        except xmlrpc.client.Fault as fault:
-            raise NotEnoughEvidence(f"supervisord does not know {self._program}: {fault.faultString}") from fault
-        log = info.get("stdout_logfile")
-        return Status(
-            state=info["statename"],
-            failed=info["statename"] in ("FATAL", "EXITED", "STOPPED", "UNKNOWN"),
-            pid=info["pid"],
-            log=Path(log) if log else None,
-        )
+        info = self._must_know(self._supervisord())
+        state = info["statename"]
+        return Status(state, state in ("FATAL", "EXITED", "STOPPED", "UNKNOWN"), info["pid"])
+
+    def running(self) -> str:
+        return command_of(self.status().pid)
+
+    def tail(self, lines: int) -> list[str]:
+        info = self._info(self._supervisord()) or {}
+        logs = [Path(info[key]) for key in ("stdout_logfile", "stderr_logfile") if info.get(key)]
+        written = [log for log in logs if log.is_file() and log.stat().st_size]
+        return tail(max(written, key=lambda log: log.stat().st_mtime, default=None), lines)
+
+    def _found(self) -> tuple[Path, bytes]:
+        """The file that has the program: the named one, or one that it includes."""
+        content = _bytes(self._path)
+        if not options(_text(content), f"program:{self._program}"):
+            for name in included(self._path, _text(content)):
+                inside = _bytes(Path(name))
+                if options(_text(inside), f"program:{self._program}"):
+                    return Path(name), inside
+        return self._path, content
 
     def _place(self, content: bytes) -> CommandPlace:
-        return find_command(content.decode("utf-8", "surrogateescape"), self._program)
+        return find_command(_text(content), self._program)
 
     def _supervisord(self) -> Supervisord:
         server = self._server or find_server(self._path, *MAIN_FILES)
@@ -84,21 +123,50 @@ class SupervisorProgram:
             raise UsageError(f"no supervisord address in {self._path} or {MAIN_FILES[0]}; give it with --server")
         return Supervisord(server)
 
+    def _info(self, supervisord: Supervisord) -> dict[str, Any] | None:
+        """Raises UsageError: the program is several processes, or cannot be restarted without others of its group."""
+        every = supervisord.call("getAllProcessInfo")
+        found = [info for info in every if self._program in (info["group"], info["name"])]
+        if not found:
+            return None
+        group = [_full_name(info) for info in every if info["group"] == found[0]["group"]]
+        if len(group) > 1:
+            raise UsageError(
+                f"supervisord restarts a changed group as a whole, and {self._program} is in one with others: "
+                f"{', '.join(sorted(group)[:6])}. Give it a program of its own, numprocs=1 and no [group:…]"
+            )
+        return dict(found[0])
+
+    def _must_know(self, supervisord: Supervisord) -> dict[str, Any]:
+        info = self._info(supervisord)
+        if info is None:
+            raise NotEnoughEvidence(f"supervisord does not know {self._program}; `supervisorctl update` loads its file")
+        return info
+
     def _stop(self, supervisord: Supervisord) -> None:
         """Returns when the program has stopped, also when somebody else had asked for it before."""
         try:
-            supervisord.call("stopProcess", self._program)
+            supervisord.call("stopProcess", _full_name(self._must_know(supervisord)))
         except xmlrpc.client.Fault as fault:
             if not fault.faultString.startswith("NOT_RUNNING"):
                 raise
         deadline = time.monotonic() + _STOPPING_SECONDS
-        while self._state(supervisord) == "STOPPING":
+        while self._must_know(supervisord)["statename"] == "STOPPING":
             if time.monotonic() > deadline:
                 raise NotEnoughEvidence(f"{self._program} is still stopping after {_STOPPING_SECONDS:.0f} s")
             time.sleep(0.1)
 
-    def _is_up(self, supervisord: Supervisord) -> bool:
-        return self._state(supervisord) in ("STARTING", "RUNNING")
 
-    def _state(self, supervisord: Supervisord) -> str:
-        return str(supervisord.call("getProcessInfo", self._program)["statename"])
+def _full_name(info: dict[str, Any]) -> str:
+    return f"{info['group']}:{info['name']}"
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise UsageError(f"{path}: {fault.strerror}") from fault

@@ -7,11 +7,12 @@ import re
 import subprocess
 from pathlib import Path
 
-from unfrag.commandline import change_flags
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.launchers import LaunchSpec, Status
+from unfrag.launchers import Edit, LaunchSpec, Status
+from unfrag.launchers.process import address, command_of
 
 _SECONDS = 180.0  # systemd itself waits 90 s before it kills what does not stop
+_JOURNAL_SECONDS = 5.0
 DROP_IN = "50-unfrag.conf"
 # Supervisor's words are the ones that the guard's table knows.
 _STATES = {
@@ -49,16 +50,22 @@ class SystemdUnit:
             content = b""
         except OSError as fault:
             raise UsageError(f"{path}: {fault.strerror}") from fault
-        return LaunchSpec(path, content, self._unit, commands[0])
+        return LaunchSpec(path, content, self._unit, commands[0], address(commands[0]))
 
-    def plan(self, spec: LaunchSpec, changes: dict[str, str | None], remove: tuple[str, ...] = ()) -> bytes:
-        """The drop-in: the unit's command with these flags. A ``%`` or ``$`` in a value is doubled."""
-        escaped = {name: value and value.replace("%", "%%").replace("$", "$$") for name, value in changes.items()}
-        command = change_flags(spec.command, escaped, remove)
+    def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
+        """The drop-in: the unit's command with the edit made. A ``%`` or ``$`` in a value is doubled."""
+        command = edit.of(spec.command, lambda value: value.replace("%", "%%").replace("$", "$$"))
         if command == spec.command:
             return spec.content
         head = "# unfrag wrote this; `unfrag rollback` takes it back.\n[Service]\nExecStart=\n"
         return f"{head}ExecStart={command}\n".encode()
+
+    def warnings(self) -> list[str]:
+        """Stopping the main process alone leaves vLLM's workers behind, with their memory."""
+        mode = self._systemctl("show", "--property=KillMode", self._unit).strip().partition("=")[2]
+        if mode in ("", "control-group", "mixed"):
+            return []
+        return [f"{self._unit} has KillMode={mode}: when it is stopped, vLLM's workers live on and keep their memory"]
 
     def restart(self) -> None:
         self._systemctl("daemon-reload")
@@ -72,7 +79,19 @@ class SystemdUnit:
         state = _STATES.get(said.get("ActiveState", ""), "UNKNOWN")
         if said.get("SubState") == "auto-restart":  # it died, and systemd tries again
             state = "BACKOFF"
-        return Status(state, state in ("FATAL", "BACKOFF", "STOPPED", "UNKNOWN"), int(said.get("MainPID") or 0), None)
+        return Status(state, state in ("FATAL", "BACKOFF", "STOPPED", "UNKNOWN"), int(said.get("MainPID") or 0))
+
+    def running(self) -> str:
+        return command_of(self.status().pid)
+
+    def tail(self, lines: int) -> list[str]:
+        command = ["journalctl", *(["--user"] if self._user else []), "--unit", self._unit]
+        command += ["--lines", str(lines), "--output=cat", "--no-pager", "--quiet"]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_JOURNAL_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        return done.stdout.decode("utf-8", "replace").splitlines()
 
     def _folder(self) -> Path:
         if not self._user:

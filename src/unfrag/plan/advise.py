@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # vLLM's CPU kernels want multiples of 32; on GPUs 16 and 32 are both common.
 _BLOCK_TOKENS = 32
-_BYTES_OF_DTYPE = {"auto": 2, "float16": 2, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+BYTES_OF_DTYPE = {"auto": 2, "float16": 2, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def advise(
     dtype = flags.get("--kv-cache-dtype") or "auto"
     token_bytes = pool.block_size_bytes / pool.block_size_tokens
     advice = []
-    quantize = allow_kv_quantization and _BYTES_OF_DTYPE.get(dtype) == 2
+    quantize = allow_kv_quantization and BYTES_OF_DTYPE.get(dtype) == 2
     if quantize:
         token_bytes /= 2
         advice.append(

@@ -20,7 +20,7 @@ from unfrag.bench.run import BenchPlan, bench
 from unfrag.bench.workload import Workload, generate, token_counter
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts import Pool
-from unfrag.launchers import change
+from unfrag.launchers import Edit, change
 from unfrag.launchers.history import History
 from unfrag.plan.advise import Advice, advise
 from unfrag.probes import http
@@ -106,7 +106,8 @@ def run_demo(
             for flag in advice:
                 say(f"   {flag.flag} {flag.value or ''}: {flag.why}. Costs: {flag.costs}")
             earlier = tuple(flag for flag in ARTICLE_FLAGS if flag not in flags)
-            change.apply(rig.launcher, change.plan(rig.launcher, flags, earlier), _START_SECONDS, progress, history)
+            planned = change.plan(rig.launcher, Edit(flags, earlier))
+            change.apply(rig.launcher, planned, _START_SECONDS, progress, history)
             seen.append(_measure(rig, load, label, flags, advice, workload, size.plan, say, show_load))
     return Demo(1, KV_BUDGET_BYTES, tuple(seen))
 

@@ -91,7 +91,7 @@ class Rig:
 
     def wait_ready(self, timeout: float = 180.0, progress: Callable[[str], None] = lambda line: None) -> float:
         """Seconds until the server answered. Raises NeverReady with the log's last lines."""
-        return wait_ready(self.url, timeout, self._gave_up, self.log, progress)
+        return wait_ready(self.url, timeout, self._gave_up, lambda lines: tail(self.log, lines), progress)
 
     def _gave_up(self) -> str | None:
         status = self.launcher.status()

@@ -1,0 +1,199 @@
+"""A server started by compose, by docker or podman. Its files are never edited: an override changes the command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from unfrag.commandline import read_flags
+from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.launchers import Edit, LaunchSpec, Status
+from unfrag.launchers.process import address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SECONDS = 180.0
+_SHORT_SECONDS = 10.0
+_HEAD = "# unfrag wrote this; `unfrag rollback` takes it back."
+_TOOLS = (("docker", "compose"), ("docker-compose",), ("podman", "compose"), ("podman-compose",))
+# Supervisor's words are the ones that the guard's table knows.
+_STATES = {
+    "running": "RUNNING",
+    "paused": "RUNNING",
+    "created": "STARTING",
+    "restarting": "BACKOFF",  # it died, and its restart policy tries again
+    "removing": "STOPPING",
+    "exited": "EXITED",
+    "stopped": "EXITED",
+    "dead": "FATAL",
+}
+
+
+class ComposeService:
+    """``services.NAME`` of a compose file.
+
+    What compose reads beside that file by itself (``docker-compose.override.yml``) is read too. Ours takes that name
+    while nobody else has it, so that a plain ``docker compose up`` finds it; else it is ``docker-compose.unfrag.yml``.
+    """
+
+    def __init__(self, path: Path, service: str) -> None:
+        self._path = path
+        self._service = service
+        theirs = path.with_name(f"{path.stem}.override{path.suffix}")
+        self._theirs = [theirs] if theirs.exists() and not _is_ours(theirs) else []
+        self._ours = path.with_name(f"{path.stem}.unfrag{path.suffix}") if self._theirs else theirs
+
+    def read(self) -> LaunchSpec:
+        """The service's command, from the last file that has one, and our override's bytes, none when there is none.
+
+        Raises:
+            UsageError: a file cannot be read, there is no such service, or it leaves its command to the image.
+        """
+        files = [self._path, *self._theirs, *([self._ours] if self._ours.exists() else [])]
+        service: dict[str, Any] = {}
+        for file in files:
+            service.update(self._in(file))
+        if not service:
+            raise UsageError(f"{self._path} has no service {self._service}; name the right one with --service")
+        command = service.get("command")
+        if not command:
+            raise UsageError(
+                f"{self._path}: {self._service} leaves its command to the image; write it into the file first"
+            )
+        line = command if isinstance(command, str) else shlex.join(map(str, command))
+        content = self._ours.read_bytes() if self._ours.exists() else b""
+        return LaunchSpec(self._ours, content, self._service, line, _published(service, line))
+
+    def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
+        """The override: the command with the edit made. A ``$`` in a value is doubled."""
+        command = edit.of(spec.command, lambda value: value.replace("$", "$$"))
+        if command == spec.command:
+            return spec.content
+        words = json.dumps(shlex.split(command), ensure_ascii=False)  # JSON is YAML
+        return f"{_HEAD}\nservices:\n  {json.dumps(self._service)}:\n    command: {words}\n".encode()
+
+    def warnings(self) -> list[str]:
+        """A container that is restarted for ever, whatever a guard's budget says."""
+        policy = str(self._in(self._path).get("restart", "no"))
+        if policy not in ("always", "unless-stopped"):
+            return []
+        return [
+            f"{self._service} has restart: {policy}: a server that cannot come up is started again without end; "
+            "on-failure:3 ends it, and the guard pages you"
+        ]
+
+    def restart(self) -> None:
+        """``up --force-recreate`` of this service alone."""
+        tool, _ = _tools()
+        files = [self._path, *self._theirs, *([self._ours] if self._ours.exists() else [])]
+        named = [word for file in files for word in ("-f", str(file))]
+        _run([*tool, *named, "up", "-d", "--no-deps", "--force-recreate", self._service], self._path.parent)
+
+    def status(self) -> Status:
+        """Raises NotEnoughEvidence: the container engine does not answer, or there is no container of the service."""
+        said = self._inspected()["State"]
+        state = _STATES.get(str(said.get("Status", "")).lower(), "UNKNOWN")
+        if state == "EXITED" and said.get("ExitCode") in (0, 137, 143):
+            state = "STOPPED"  # somebody stopped it: TERM, or KILL after it
+        failed = state in ("FATAL", "BACKOFF", "EXITED", "STOPPED", "UNKNOWN")
+        return Status(state, failed, int(said.get("Pid") or 0))
+
+    def running(self) -> str:
+        found = self._inspected()
+        return shlex.join([found["Path"], *found["Args"]])
+
+    def tail(self, lines: int) -> list[str]:
+        try:
+            _, engine = _tools()
+            said = _run([engine, "logs", "--tail", str(lines), self._container()], None, _SHORT_SECONDS)
+        except NotEnoughEvidence:
+            return []
+        return said.splitlines()[-lines:]
+
+    def _in(self, file: Path) -> dict[str, Any]:
+        try:
+            found = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+        except OSError as fault:
+            raise UsageError(f"{file}: {fault.strerror}") from fault
+        except (YAMLError, ValueError) as fault:
+            raise UsageError(f"{file} is no compose file: {str(fault).splitlines()[0]}") from fault
+        services = found.get("services") if isinstance(found, dict) else None
+        service = services.get(self._service) if isinstance(services, dict) else None
+        return service if isinstance(service, dict) else {}
+
+    def _container(self) -> str:
+        _, engine = _tools()
+        labels = {
+            "com.docker.compose.service": self._service,
+            "com.docker.compose.project.working_dir": str(self._path.resolve().parent),
+        }
+        filters = [word for key, value in labels.items() for word in ("--filter", f"label={key}={value}")]
+        found = _run([engine, "ps", "--all", "--quiet", *filters], None, _SHORT_SECONDS).split()
+        if not found:
+            raise NotEnoughEvidence(f"{engine} has no container of {self._service}; start it once with compose up -d")
+        return found[0]
+
+    def _inspected(self) -> dict[str, Any]:
+        _, engine = _tools()
+        try:
+            (found,) = json.loads(_run([engine, "inspect", self._container()], None, _SHORT_SECONDS))
+        except ValueError as fault:
+            raise NotEnoughEvidence(f"{engine} inspect does not answer with one container: {fault}") from fault
+        return dict(found)
+
+
+def _published(service: dict[str, Any], command: str) -> str:
+    """The server's address on this machine: its published port, or its own where it shares the network."""
+    inside = read_flags(command).get("--port") or "8000"
+    for port in service.get("ports") or ():
+        if isinstance(port, dict):
+            if str(port.get("target")) == inside and port.get("published"):
+                return f"http://127.0.0.1:{port['published']}"
+            continue
+        *outside, target = str(port).split("/")[0].rsplit(":", 2)
+        if target == inside and outside and outside[-1].isdecimal():
+            return f"http://127.0.0.1:{outside[-1]}"
+    return address(f"--port {inside}")
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(_HEAD)) == _HEAD.encode()
+    except OSError:
+        return False
+
+
+def _tools() -> tuple[tuple[str, ...], str]:
+    """(compose, engine): the first pair whose engine answers. Raises NotEnoughEvidence: none does."""
+    tried = []
+    for tool in _TOOLS:
+        engine = tool[0].removesuffix("-compose")
+        if shutil.which(tool[0]) is None or shutil.which(engine) is None:
+            continue
+        try:
+            _run([engine, "ps", "--quiet"], None, _SHORT_SECONDS)
+            _run([*tool, "version"], None, _SHORT_SECONDS)
+        except NotEnoughEvidence as fault:
+            tried.append(str(fault))
+        else:
+            return tool, engine
+    raise NotEnoughEvidence(tried[0] if tried else "there is no docker compose and no podman-compose here")
+
+
+def _run(command: list[str], folder: Path | None, seconds: float = _SECONDS) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False, cwd=folder)
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        raise NotEnoughEvidence(f"{' '.join(command[:3])}: {fault}") from fault
+    if done.returncode:
+        why = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
+        raise NotEnoughEvidence(f"{' '.join(command[:3])}: {why[-1] if why else f'exit {done.returncode}'}")
+    return (done.stdout + (done.stderr if command[1] == "logs" else b"")).decode("utf-8", "replace")

@@ -1,0 +1,26 @@
+"""A server's process: its command line, and the address that it answers on."""
+
+from __future__ import annotations
+
+import shlex
+
+import psutil
+
+from unfrag.commandline import read_flags
+from unfrag.errors import NotEnoughEvidence
+
+
+def address(command: str) -> str:
+    """The URL that a server started with this command answers on, from this machine."""
+    flags = read_flags(command)
+    host = flags.get("--host") or "127.0.0.1"
+    host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    return f"http://{f'[{host}]' if ':' in host else host}:{flags.get('--port') or 8000}"
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process. Raises NotEnoughEvidence: it cannot be read."""
+    try:
+        return shlex.join(psutil.Process(pid).cmdline())
+    except (psutil.Error, ValueError) as fault:
+        raise NotEnoughEvidence(f"the server's process {pid} cannot be read: {fault}") from fault
