@@ -31,11 +31,13 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def live(asked: Asked) -> Snapshot:
-    """A running server and this machine. Probes run side by side."""
+    """A running server, and its machine when it is this one. Probes run side by side."""
+    here = host.is_here(asked.url)
+    elsewhere = Unknown(f"{asked.url} is on another machine: run unfrag there for its cards and memory")
     with ThreadPoolExecutor(5) as pool:
         server = pool.submit(_server, asked.url)
-        cards = pool.submit(_cards)
-        machine = pool.submit(host.read)
+        cards = pool.submit(lambda: _cards() if here else elsewhere)
+        machine = pool.submit(lambda: host.read() if here else elsewhere)
         text = pool.submit(log.read, asked.log) if asked.log else None
         started = pool.submit(_launch, asked)
         version, model, longest, memory, metrics = server.result()
@@ -57,7 +59,7 @@ def live(asked: Asked) -> Snapshot:
         notes=_NOT_GIVEN,
         series=_NOT_GIVEN,
         host=machine_facts,
-        isolation=isolation.read(asked.expected_cards, visible),
+        isolation=isolation.read(asked.expected_cards, visible) if here else elsewhere,
         allocator=allocator.read(asked.allocator) if asked.allocator else _NOT_GIVEN,
     )
 

@@ -84,6 +84,8 @@ class Metrics(msgspec.Struct, frozen=True, tag=True):
     waiting: float | None = None
     kv_cache_usage: float | None = None
     preemptions: float | None = None
+    iterations: float | None = None
+    """Steps that the engine has finished."""
     requests: float | None = None
     prefix_queries: float | None = None
     prefix_hits: float | None = None

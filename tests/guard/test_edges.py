@@ -13,10 +13,11 @@ import pytest
 from tests.waiting import until
 from unfrag import cli
 from unfrag.errors import UsageError
-from unfrag.guard import audit, targets
+from unfrag.files import write_atomically
+from unfrag.guard import audit, fleet, service, targets
 from unfrag.guard.look import look
 from unfrag.guard.memory import Memory, Remembered, is_held
-from unfrag.guard.policy import State
+from unfrag.guard.policy import Policy, State
 from unfrag.guard.service import nightly_is_due
 from unfrag.guard.webhook import KEPT, Webhook
 
@@ -132,6 +133,52 @@ def test_targets_that_are_none_are_one_line(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(UsageError):
         targets.from_file(file)
+
+
+def test_a_name_is_a_server_at_each_of_its_addresses(tmp_path):
+    urls = {target.url for target in targets.from_dns("localhost:8000")}
+    assert "http://127.0.0.1:8000" in urls
+    assert urls <= {"http://127.0.0.1:8000", "http://[::1]:8000"}
+    file = tmp_path / "targets.json"
+    file.write_text('[{"dns": "localhost:8000", "scheme": "https"}, {"url": "http://a:1"}]')
+    assert {target.url.split(":")[0] for target in targets.from_file(file)} == {"http", "https"}
+    for wrong in ("localhost", "localhost:x", ":80", "no-such-host.invalid:80", "a" * 70 + ".b:80"):
+        with pytest.raises(UsageError):
+            targets.from_dns(wrong)
+
+
+def test_a_fleet_follows_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet, "_EVERY_SECONDS", 0.0)
+    file, log = tmp_path / "targets.json", tmp_path / "log"
+
+    def write(text):
+        write_atomically(file, text.encode())
+
+    write('[{"targets": ["a:1", "b:1"]}]')
+    record = audit.Audit(log)
+
+    def watch(target):
+        return service.Watched(target, None, Policy(), tmp_path / "state", record, lambda *_: None)
+
+    many = fleet.Fleet(lambda: targets.from_file(file), watch, record)
+
+    def labels():
+        many.refresh()
+        return [one.target.label for one in many.watched]
+
+    kept = many.watched[1]
+    assert kept._is_elected()
+    write('[{"targets": ["b:1", "c:1"]}]')
+    until(lambda: labels() == ["b:1", "c:1"])
+    assert many.watched[0] is kept, "what it remembers is not lost"
+    write("half a fi")
+    until(lambda: (labels(), "lookup failed" in log.read_text())[1])
+    assert labels() == ["b:1", "c:1"]
+    write('[{"targets": ["c:1"]}]')
+    until(lambda: labels() == ["c:1"])
+    assert Memory(tmp_path / "state", "b:1").elected(), "another guard may have it"
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events == ["watched", "let go", "lookup failed", "let go"]
 
 
 def test_a_policy_that_is_none_is_one_line(tmp_path, capsys):

@@ -39,6 +39,15 @@ def test_nothing_is_done_to_a_healthy_server():
     assert Server().run(86400) == []
 
 
+def test_each_critical_finding_is_told_once_until_it_is_gone():
+    server = Server()
+    assert server.run(300, findings=("foreign_process",)) == [("page", "finding foreign_process")]
+    two = ("foreign_process", "isolation_breach")
+    assert server.run(300, findings=two) == [("page", "finding isolation_breach")]
+    assert server.run(300) == []
+    assert server.run(300, findings=two[:1]) == [("page", "finding foreign_process")]
+
+
 def test_nothing_is_done_to_a_busy_one_for_an_hour():
     """Full pool, full card by design, health slow to answer, long steps: as long as it goes on, it is left alone."""
     rng, server, step = random.Random(1), Server(), 0

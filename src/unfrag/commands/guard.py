@@ -30,6 +30,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
     add_place(parser, required=False)  # without one it is watched and flushed, and nobody restarts it
     parser.add_argument("--targets", type=Path, help="many servers: a JSON list, or Prometheus' file service discovery")
+    parser.add_argument("--dns", metavar="NAME:PORT", help="a server at every address of this name")
     parser.add_argument("--policy", type=Path, help="a TOML file with other thresholds; see docs/guard.md")
     parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 30)")
     parser.add_argument(
@@ -69,6 +70,7 @@ def _guard(args: argparse.Namespace) -> int:
     from unfrag.errors import UsageError
     from unfrag.guard import service
     from unfrag.guard.audit import Audit
+    from unfrag.guard.fleet import Fleet
     from unfrag.guard.metrics import serve
     from unfrag.guard.webhook import Webhook
 
@@ -81,11 +83,11 @@ def _guard(args: argparse.Namespace) -> int:
             text = f"unfrag guard: {label}: {decision.action} ({decision.rule}): {decision.why}. {result}"
             webhook.tell({"text": text, "target": label, "action": decision.action, "rule": decision.rule})
 
+    def watch(target: Target) -> service.Watched:
+        return service.Watched(target, target.launcher(), policy, _folder(), audit, tell, args.dry_run)
+
     try:
-        watched = [
-            service.Watched(target, target.launcher(), policy, _folder(), audit, tell, args.dry_run)
-            for target in targets(args)
-        ]
+        fleet = Fleet(lambda: targets(args), watch, audit)
     except OSError as fault:
         raise UsageError(
             f"{_folder()} cannot be written: {fault.strerror}; set UNFRAG_STATE to another place"
@@ -94,10 +96,10 @@ def _guard(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if args.metrics_port is not None:
-        serve(args.metrics_port, watched)
-    service.run(watched, policy.interval, stop, rounds=1 if args.once else None)
+        serve(args.metrics_port, fleet)
+    service.run(fleet, policy.interval, stop, rounds=1 if args.once else None)
     if args.once:
-        _show(watched)
+        _show(fleet.watched)
     return 0
 
 
@@ -106,11 +108,13 @@ def targets(args: argparse.Namespace) -> list[Target]:
     import msgspec
 
     from unfrag.errors import UsageError
-    from unfrag.guard.targets import Target, from_file
+    from unfrag.guard.targets import Target, from_dns, from_file
     from unfrag.own_flags import read_bytes
 
     if args.targets is not None:
         return from_file(args.targets)
+    if args.dns is not None:
+        return from_dns(args.dns)
     try:
         limit = read_bytes(args.memory_limit) if args.memory_limit else None
     except ValueError as fault:

@@ -77,12 +77,18 @@ def install(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> 
 
 def unit(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> str:
     """The file's content: this interpreter, the flags that were given, and nothing secret."""
-    words = [sys.executable, "-m", "unfrag", "guard", *(watched[0].words() if args.targets is None else [])]
-    for flag in ("targets", "policy", "interval", "log", "webhook", "metrics_port", "memory_limit"):
+    words = [
+        sys.executable,
+        "-m",
+        "unfrag",
+        "guard",
+        *(watched[0].words() if args.targets is None and args.dns is None else []),
+    ]
+    for flag in ("targets", "dns", "policy", "interval", "log", "webhook", "metrics_port", "memory_limit"):
         value = getattr(args, flag)
         if value is not None:
             words += ["--" + flag.replace("_", "-"), str(value.resolve() if isinstance(value, Path) else value)]
-    if args.targets is None and watched[0].launcher() is None:
+    if args.targets is None and args.dns is None and watched[0].launcher() is None:
         words += ["--url", args.url]
     if args.manager == "cron":
         hour, minute = (policy.nightly or "02:00").split(":")

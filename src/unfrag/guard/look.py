@@ -12,20 +12,36 @@ from unfrag.guard.policy import Answer, Look
 from unfrag.probes import health
 
 if TYPE_CHECKING:
+    from unfrag.guard.heartbeat import Heartbeat
     from unfrag.guard.targets import Target
     from unfrag.launchers import Launcher
 
 
-def look(client: httpx.Client, target: Target, launcher: Launcher | None, now: float, patience: float) -> Look:
-    """Never raises: whatever happens is what was seen. ``patience``: seconds for ``/health``."""
+def look(
+    client: httpx.Client,
+    target: Target,
+    launcher: Launcher | None,
+    now: float,
+    patience: float,
+    heartbeat: Heartbeat | None = None,
+) -> Look:
+    """Never raises: whatever happens is what was seen.
+
+    Args:
+        patience: seconds for ``/health``.
+        heartbeat: for a server that answers without the plugin's numbers.
+    """
     answers, pool = _health(client, target, patience)
+    age = pool.age_seconds if pool else None
+    if answers == "ok" and pool is None and heartbeat is not None:
+        age = heartbeat.age(client, target.url.rstrip("/"), patience)
     state, pid = _launched(launcher)
     return Look(
         at=now,
         answers=answers,
         launcher=state,
         pid=pid,
-        age=pool.age_seconds if pool else None,
+        age=age,
         steps=pool.steps if pool else None,
         memory=_memory(pool, target.memory_limit) if pool else None,
         free_blocks=pool.free_blocks if pool else None,

@@ -49,6 +49,12 @@ class Memory:
         self._lock = handle
         return True
 
+    def let_go(self) -> None:
+        """Another guard may act on it now."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def load(self, now: float) -> Remembered:
         """A damaged file counts as none. A clock that starts anew (reboot) leaves no times to compare with."""
         try:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from unfrag.guard.service import Watched
+    from unfrag.guard.fleet import Fleet
 
 
 class Collector:
-    def __init__(self, watched: list[Watched]) -> None:
-        self._watched = watched
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("unfrag_guard_target_up", "1 while /health answers 200", labels=["target"])
@@ -29,7 +29,7 @@ class Collector:
         actions = CounterMetricFamily(
             "unfrag_guard_actions", "What was done, and how it came out", labels=["target", "action", "outcome"]
         )
-        for one in self._watched:
+        for one in self._fleet.watched:
             label, seen = one.target.label, one.last
             if seen is None:
                 continue
@@ -41,10 +41,10 @@ class Collector:
         yield from (up, age, page, actions)
 
 
-def serve(port: int, watched: list[Watched]) -> None:
+def serve(port: int, fleet: Fleet) -> None:
     """On 127.0.0.1. Raises UsageError: the port is taken."""
     registry = CollectorRegistry()
-    registry.register(Collector(watched))
+    registry.register(Collector(fleet))
     try:
         start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as fault:

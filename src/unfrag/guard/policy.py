@@ -34,6 +34,8 @@ class Look(msgspec.Struct, frozen=True):
     memory: float | None = None
     free_blocks: int | None = None
     largest_free_block: int | None = None
+    findings: tuple[str, ...] = ()
+    """Critical causes of the doctor's last diagnosis."""
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +60,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nightly: str = "02:00"
     """Flush at this time of day; empty: never. A night that was slept through is made up for."""
     drain_seconds: float = 60.0
+    doctor_seconds: float = 300.0
+    """Between two diagnoses; 0: none are made."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -194,6 +198,15 @@ def _rows(look: Look, state: State, policy: Policy, quiet: bool) -> Iterator[Dec
     if look.answers != "ok":
         yield Decision("none", "watching", f"{look.answers}: not long enough to act")
     yield from _memory_rows(look, state, policy, quiet, held("memory"), held("scattered"))
+    untold = [cause for cause in look.findings if _found(cause) not in state.paged]
+    if untold:
+        yield Decision("page", _found(untold[0]), f"the doctor finds {untold[0]}; no restart would cure it")
+    if look.findings:
+        yield Decision("none", _found(look.findings[0]), "a human knows")
+
+
+def _found(cause: str) -> str:
+    return f"finding {cause}"
 
 
 def _memory_rows(

@@ -14,6 +14,8 @@ import msgspec
 
 from unfrag.errors import UnfragError
 from unfrag.guard import act
+from unfrag.guard.doctor import Doctor
+from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
 from unfrag.guard.memory import Memory
 from unfrag.guard.policy import Decision, Look, Policy, decide
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from unfrag.guard.audit import Audit
+    from unfrag.guard.fleet import Fleet
     from unfrag.guard.targets import Target
     from unfrag.launchers import Launcher
 
@@ -52,6 +55,8 @@ class Watched:
         self.target, self._launcher, self._policy = target, launcher, policy
         self._audit, self._tell, self._dry_run, self._clock = audit, tell, dry_run, clock
         self._memory = Memory(folder, target.label)
+        self._heartbeat = Heartbeat(clock)
+        self._doctor = Doctor(target.url, target.label, policy.doctor_seconds, audit)
         self._elected = False
         self.remembered = self._memory.load(clock())
         self.last: Look | None = None
@@ -69,7 +74,10 @@ class Watched:
     def _turn(self, client: httpx.Client, stop: Event) -> None:
         self._finish(client, stop)
         now = self._clock()
-        self.last = look(client, self.target, self._launcher, now, min(_PATIENCE, self._policy.interval))
+        patience = min(_PATIENCE, self._policy.interval)
+        self.last = look(client, self.target, self._launcher, now, patience, self._heartbeat)
+        if self.last.answers == "ok":
+            self.last = msgspec.structs.replace(self.last, findings=self._doctor.critical(now))
         here = datetime.datetime.now().astimezone()
         quiet = _between(here.strftime("%H:%M"), self._policy.quiet_from, self._policy.quiet_to)
         decision, self.remembered.state = decide(self.last, self.remembered.state, self._policy, quiet)
@@ -89,6 +97,11 @@ class Watched:
             self._audit.write(self.target.label, "seen", rule=decision.rule, why=decision.why, look=_seen(self.last))
         self.remembered.rule, self.remembered.why = decision.rule, decision.why
         self._memory.save(self.remembered)
+
+    def let_go(self) -> None:
+        """It is no longer this guard's."""
+        self._memory.let_go()
+        self._elected = False
 
     def _is_elected(self) -> bool:
         if not self._elected and self._memory.elected():
@@ -135,17 +148,18 @@ class Watched:
         self._tell(self.target.label, decision, f"{outcome}: {result}" if result else outcome)
 
 
-def run(watched: list[Watched], interval: float, stop: Event, rounds: int | None = None) -> None:
+def run(fleet: Fleet, interval: float, stop: Event, rounds: int | None = None) -> None:
     """Turn after turn until ``stop``; a round that took longer than ``interval`` is followed by the next at once."""
     notify("READY=1")
     limits = httpx.Limits(max_connections=2 * _AT_ONCE, max_keepalive_connections=0)
     with (
-        ThreadPoolExecutor(min(_AT_ONCE, len(watched)), thread_name_prefix="look") as pool,
+        ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="look") as pool,
         httpx.Client(trust_env=False, limits=limits) as client,
     ):
         due = time.monotonic()
         while not stop.is_set():
-            list(pool.map(lambda one: one.turn(client, stop), watched))
+            fleet.refresh()
+            list(pool.map(lambda one: one.turn(client, stop), fleet.watched))
             notify("WATCHDOG=1")
             if rounds is not None:
                 rounds -= 1

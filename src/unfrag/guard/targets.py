@@ -1,7 +1,8 @@
-"""Which servers a guard watches: one from the command line, or many from a file."""
+"""Which servers a guard watches: one from the command line, many from a file, or all that a name resolves to."""
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,11 +36,16 @@ class _Group(msgspec.Struct):
     labels: dict[str, Any] = {}
 
 
+class _Names(msgspec.Struct, forbid_unknown_fields=True):
+    dns: str
+    scheme: str = "http"
+
+
 def from_file(path: Path) -> list[Target]:
-    """A JSON list of :class:`Target`, or of Prometheus' file service discovery (``host:port`` becomes ``http://host:port``).
+    """A JSON list; its entries are :class:`Target`, Prometheus' file service discovery, or ``{"dns": "NAME:PORT"}``.
 
     Raises:
-        UsageError: it is neither, or names a server twice.
+        UsageError: it is none of these, names a server twice, or a name that does not resolve.
     """
     try:
         content = path.read_bytes()
@@ -48,7 +54,7 @@ def from_file(path: Path) -> list[Target]:
     try:
         found = [_target(entry) for entry in msgspec.json.decode(content, type=list[dict[str, Any]])]
     except msgspec.MsgspecError as fault:
-        raise UsageError(f"{path}: {fault}; a list of objects with url, or with targets, is wanted") from fault
+        raise UsageError(f"{path}: {fault}; a list of objects with url, targets or dns is wanted") from fault
     targets = [target for group in found for target in group]
     labels = [target.label for target in targets]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
@@ -58,7 +64,28 @@ def from_file(path: Path) -> list[Target]:
     return targets
 
 
+def from_dns(name: str, scheme: str = "http") -> list[Target]:
+    """A server at every address that ``NAME:PORT`` resolves to (A and AAAA records).
+
+    Raises:
+        UsageError: it has no port, or does not resolve.
+    """
+    host, _, port = name.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"{name} is no NAME:PORT")
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError) as fault:
+        raise UsageError(f"{host} does not resolve: {fault}") from fault
+    return [
+        Target(url=f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}") for address in sorted(found)
+    ]
+
+
 def _target(entry: dict[str, Any]) -> list[Target]:
+    if "dns" in entry:
+        names = msgspec.convert(entry, _Names)
+        return from_dns(names.dns, names.scheme)
     if "targets" not in entry:
         return [msgspec.convert(entry, Target)]
     group = msgspec.convert(entry, _Group)

@@ -16,6 +16,7 @@ from unfrag.commandline import read_flags
 from unfrag.errors import UnfragError
 from unfrag.facts import Launch, Unknown
 from unfrag.launchers.supervisor import SupervisorProgram
+from unfrag.probes.host import is_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,7 @@ def of_supervisor(path: Path, program: str) -> Launch | Unknown:
 def of_server(url: str) -> Launch | Unknown:
     """The process on this machine that listens on the URL's port."""
     parts = urlsplit(url)
-    if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+    if not is_here(url):
         return Unknown(f"{parts.hostname} is another machine; paste its command into launch.txt")
     try:
         pids = {

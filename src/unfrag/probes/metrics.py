@@ -17,6 +17,7 @@ _SUMS = {
     "running": ("vllm:num_requests_running", "sglang:num_running_reqs"),
     "waiting": ("vllm:num_requests_waiting", "sglang:num_queue_reqs"),
     "preemptions": ("vllm:num_preemptions", "sglang:num_retracted_requests", "sglang:num_retracted_reqs"),
+    "iterations": ("vllm:iteration_tokens_total", "vllm:iteration_tokens"),
     "requests": ("vllm:request_success", "sglang:num_requests", "vllm:request_generation_tokens"),
     "prefix_queries": ("vllm:prefix_cache_queries", "vllm:gpu_prefix_cache_queries"),
     "prefix_hits": ("vllm:prefix_cache_hits", "vllm:gpu_prefix_cache_hits"),
