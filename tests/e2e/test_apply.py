@@ -32,11 +32,14 @@ def running_flags(rig):
 
 def test_apply_verifies_and_rollback_goes_back_byte_for_byte(own_rig):
     before = own_rig.config.read_bytes()
-    done = unfrag(own_rig, "apply", "--unset", "max-num-seqs", "--", "--block-size", "64")
+    done = unfrag(own_rig, "apply", "--bench", "8", "--unset", "max-num-seqs", "--", "--block-size", "64")
     assert done.returncode == 0, done.stderr
     after = own_rig.config.read_bytes()
     assert after == before.replace(b"--block-size 32", b"--block-size 64").replace(b" --max-num-seqs 16", b"")
     assert running_flags(own_rig)["--block-size"] == "64"
+    assert "the KV cache will hold 8,128 tokens (8,192 now)" in done.stderr
+    assert "requests of the bench" not in done.stderr
+    assert "after" in done.stdout, "the bench's table"
     stats = httpx.get(f"{own_rig.url}/health").json()["memory_stats"]
     assert stats["block_size_tokens"] == 64
     assert "unfrag rollback" in done.stderr
@@ -54,12 +57,39 @@ def test_apply_verifies_and_rollback_goes_back_byte_for_byte(own_rig):
 
 def test_a_server_that_does_not_come_up_is_rolled_back(own_rig):
     before = own_rig.config.read_bytes()
-    done = unfrag(own_rig, "apply", "--", "--no-such-flag", "1")
+    done = unfrag(own_rig, "apply", "--", "--max-model-len", "9000000")
     assert done.returncode == 4, done.stderr
-    assert "no-such-flag" in done.stderr, "the log's last lines are shown"
+    assert "max_model_len" in done.stderr, "the log's last lines are shown"
     assert "the old server runs again" in done.stderr
     assert own_rig.config.read_bytes() == before
     assert httpx.get(f"{own_rig.url}/health").status_code == 200
+
+
+def test_a_plan_that_promises_more_tokens_than_come_is_rolled_back(own_rig, tmp_path):
+    before = own_rig.config.read_bytes()
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"flags": [{"flag": "--max-num-seqs", "value": "8"}], "kv_tokens": 1000000, "fits": true}')
+    done = unfrag(own_rig, "apply", "--plan", str(plan), "--bench", "6")
+    assert done.returncode == 4, done.stderr
+    assert "will hold 1,000,000 tokens (8,192 now)" in done.stderr
+    assert "the KV cache holds 8,192 tokens where 1,000,000 were expected" in done.stderr
+    assert own_rig.config.read_bytes() == before
+
+
+def test_what_can_be_known_before_costs_no_restart(own_rig, tmp_path):
+    before, pid = own_rig.config.read_bytes(), own_rig.launcher.status().pid
+    for words, said in [
+        (["--", "--no-such-flag", "1"], "--no-such-flag"),
+        (["--", "--max-num-seq", "8"], "did you mean --max-num-seqs"),
+        (["--", "--block-size", "banana"], "banana is no whole number"),
+        (["--plan", str(tmp_path / "none.json")], "No such file"),
+        ([], "nothing to change"),
+    ]:
+        done = unfrag(own_rig, "apply", *words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert said in done.stderr
+    assert (own_rig.config.read_bytes(), own_rig.launcher.status().pid) == (before, pid)
+    assert "unfrag's plugin" in unfrag(own_rig, "apply", "--dry-run", "--", "--enable-expert-cache").stderr
 
 
 def test_ctrl_c_in_the_middle_rolls_back(own_rig):

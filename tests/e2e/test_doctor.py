@@ -17,6 +17,7 @@ from tests.conftest import SMALL_POOL
 from tests.waiting import until
 from unfrag import cli, collect, diagnosis, rules
 from unfrag.errors import NeverReady
+from unfrag.launchers.noworse import Before
 from unfrag.rig import environment
 from unfrag.rig.environment import SERVED_NAME
 from unfrag.rig.model import ensure_model
@@ -124,8 +125,11 @@ def crowded():
 
 
 def test_preemptions_under_a_pool_that_lets_too_many_in(crowded):
+    before = [Before(crowded.url, severity) for severity in ("warning", "critical", "never")]
     with ThreadPoolExecutor(12) as clients:
         list(clients.map(lambda seed: complete(crowded, seed, 60, 300), range(24)))
+    worse = [[line.split(" ")[0] for line in one.worse(crowded.url)] for one in before]
+    assert ["preemption_thrash" in causes for causes in worse] == [True, False, False]
     found = finding(crowded, "preemption_thrash")
     assert found is not None
     assert found.fixes[0].startswith("--max-num-seqs")

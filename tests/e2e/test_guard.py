@@ -5,34 +5,20 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import os
 import subprocess
 import sys
 import threading
 
 import httpx
-import psutil
 import pytest
 
 from tests.conftest import SMALL_POOL
+from tests.e2e.faults import complete, healthy, processes
+from tests.e2e.guarding import Guard, served_again
 from tests.waiting import until
-from unfrag.rig.environment import SERVED_NAME
+from unfrag.probes.http import client as http_client
+from unfrag.probes.http import read_metrics
 from unfrag.rig.server import Rig
-
-POLICY = {
-    "interval": 1.0,
-    "start_seconds": 120.0,
-    "hang_seconds": 6.0,
-    "memory_seconds": 3.0,
-    "flushed_but_full_seconds": 4.0,
-    "memory_above_baseline": 0.0,
-    "restarts_an_hour": 100,
-    "largest_free_block": 0,
-    "largest_seconds": 2.0,
-    "flush_cool_down": 5.0,
-    "drain_seconds": 20.0,
-    "nightly": "",
-}
 
 
 @pytest.fixture(scope="module")
@@ -40,70 +26,6 @@ def rig():
     with Rig(SMALL_POOL) as rig:
         rig.wait_ready()
         yield rig
-
-
-class Guard:
-    """`unfrag guard` in a process of its own, and what it wrote down."""
-
-    def __init__(self, rig, folder, *words, **policy):
-        self.rig, self.log = rig, folder / "audit.jsonl"
-        (folder / "policy.toml").write_text("\n".join(f"{k} = {json.dumps(v)}" for k, v in (POLICY | policy).items()))
-        self._command = [sys.executable, "-m", "unfrag", "guard", "--config", str(rig.config), "--server", rig.server]
-        self._command += ["--policy", str(folder / "policy.toml"), "--log", str(self.log), *words]
-        self._env = {**os.environ, "UNFRAG_STATE": str(folder / "state")}
-        self.state = folder / "state" / "guard"
-
-    def __enter__(self):
-        self.process = subprocess.Popen(self._command, env=self._env)
-        until(lambda: any(self.state.glob("*.json")))
-        return self
-
-    def __exit__(self, *_):
-        if self.process is not None:
-            self.process.terminate()
-            assert self.process.wait(30) == 0
-
-    def killed(self):
-        self.process.kill()
-        self.process.wait()
-        self.process = None
-
-    def lines(self, *events):
-        if not self.log.exists():
-            return []
-        found = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return [line for line in found if not events or line["event"] in events]
-
-    def actions(self):
-        return [(line["event"], line["rule"], line["outcome"]) for line in self.lines() if line["event"] != "seen"]
-
-    def remembered(self):
-        (file,) = self.state.glob("*.json")
-        return json.loads(file.read_text())
-
-
-def healthy(rig):
-    with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"{rig.url}/health", timeout=5, trust_env=False).status_code == 200
-    return False
-
-
-def complete(rig, tokens=4, prompt="a b c", timeout=60):
-    body = {"model": SERVED_NAME, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
-    return httpx.post(f"{rig.url}/v1/completions", json=body, timeout=timeout, trust_env=False)
-
-
-def processes(rig):
-    """(API server, engine core)."""
-    server = psutil.Process(rig.launcher.status().pid)
-    engine = next(p for p in server.children(recursive=True) if "EngineCore" in p.name() + " ".join(p.cmdline()))
-    return server, engine
-
-
-def served_again(rig, guard, before):
-    until(lambda: rig.launcher.status().pid not in (0, before) and healthy(rig))
-    assert complete(rig).status_code == 200
-    until(lambda: guard.remembered()["rule"] == "healthy")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +47,27 @@ def test_a_server_that_serves_nobody_is_restarted_once(rig, tmp_path, fault, rul
     ((action, rule, outcome),) = guard.actions()
     assert (action, outcome) == ("restart", "done")
     assert rule in rules
+
+
+@pytest.mark.slow
+def test_a_server_without_the_plugin_is_asked_by_a_canary(tmp_path):
+    with Rig(SMALL_POOL, env={"VLLM_PLUGINS": ""}) as bare:
+        bare.wait_ready()
+        assert httpx.get(f"{bare.url}/health", trust_env=False).content == b""
+
+        def steps():
+            with http_client(bare.url) as server:
+                return read_metrics(server).iterations
+
+        with Guard(bare, tmp_path) as guard:
+            first = steps() or 0
+            until(lambda: steps() >= first + 3, 60)  # nobody else asks it anything
+            assert guard.remembered()["rule"] == "healthy"
+            before = bare.launcher.status().pid
+            processes(bare)[1].suspend()
+            until(lambda: guard.lines("restart"), 60)
+            served_again(bare, guard, before)
+        assert guard.actions() == [("restart", "stuck", "done")]
 
 
 @pytest.mark.slow

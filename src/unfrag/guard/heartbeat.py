@@ -13,14 +13,17 @@ from unfrag.probes import http, metrics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_QUIET_SECONDS = 60.0  # a server that has had nothing to do for so long is asked
-
 
 class Heartbeat:
-    """Of one server. vLLM's API server answers ``/health`` and ``/metrics`` also when its engine stands still."""
+    """Of one server. vLLM's API server answers ``/health`` and ``/metrics`` also when its engine stands still.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    Args:
+        clock: seconds.
+        quiet: a server that has had nothing to do for so long is asked.
+    """
+
+    def __init__(self, clock: Callable[[], float], quiet: float) -> None:
+        self._clock, self._quiet = clock, quiet
         self._steps: float | None = None
         self._alive: float | None = None
 
@@ -41,7 +44,7 @@ class Heartbeat:
         self._steps = found.iterations
         if self._alive is None or moved:
             self._alive = now
-        elif now - self._alive >= _QUIET_SECONDS and not found.running and self._canary(client, url, patience):
+        elif now - self._alive >= self._quiet and not found.running and self._canary(client, url, patience):
             self._alive = self._clock()
         return self._clock() - self._alive
 

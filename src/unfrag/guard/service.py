@@ -55,7 +55,7 @@ class Watched:
         self.target, self._launcher, self._policy = target, launcher, policy
         self._audit, self._tell, self._dry_run, self._clock = audit, tell, dry_run, clock
         self._memory = Memory(folder, target.label)
-        self._heartbeat = Heartbeat(clock)
+        self._heartbeat = Heartbeat(clock, policy.hang_seconds / 2)
         self._doctor = Doctor(target.url, target.label, policy.doctor_seconds, audit)
         self._elected = False
         self.remembered = self._memory.load(clock())

@@ -1,0 +1,95 @@
+"""Real faults of a server on a rig, for the tests of the guard: what breaks, and whom it should wake."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import httpx
+import psutil
+
+from unfrag.launchers.rpc import Supervisord
+from unfrag.rig.environment import SERVED_NAME
+
+
+def healthy(rig):
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"{rig.url}/health", timeout=5, trust_env=False).status_code == 200
+    return False
+
+
+def complete(rig, tokens=4, prompt="a b c", timeout=60):
+    body = {"model": SERVED_NAME, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+    return httpx.post(f"{rig.url}/v1/completions", json=body, timeout=timeout, trust_env=False)
+
+
+def processes(rig):
+    """(API server, engine core)."""
+    server = psutil.Process(rig.launcher.status().pid)
+    engine = next(p for p in server.children(recursive=True) if "EngineCore" in p.name() + " ".join(p.cmdline()))
+    return server, engine
+
+
+def worker(rig):
+    """One of the ranks, which are processes of their own when there is more than one."""
+    _, engine = processes(rig)
+    return next(p for p in engine.children(recursive=True) if "Worker" in p.name() + " ".join(p.cmdline()))
+
+
+def restart_supervisord(rig):
+    """As `supervisorctl reload`: it stops everything, reads its files anew, and starts what starts by itself."""
+    Supervisord(rig.server).call("restart")
+
+
+class Load:
+    """Clients that ask without a pause, each waiting for its answer. What was asked, when, and what came of it.
+
+    A client that is refused (503, or nobody listens) asks again after a moment, as clients behind a balancer do.
+    """
+
+    def __init__(self, rig, clients=8, tokens=48, prompt="load " * 60):
+        self._rig, self._tokens, self._prompt = rig, tokens, prompt
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(clients)]
+        self.asked: list[tuple[float, float, str]] = []
+        """Begun, ended, and ``served``, ``refused`` (503 with Retry-After), ``cut`` or another status."""
+
+    def served(self):
+        return sum(came == "served" for _, _, came in self.asked)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number):
+        body = {"model": SERVED_NAME, "max_tokens": self._tokens, "temperature": 0, "ignore_eos": True}
+        with httpx.Client(trust_env=False, timeout=120) as client:
+            asked = 0
+            while not self._stop.is_set():
+                asked += 1
+                begun = time.monotonic()
+                try:
+                    prompt = f"{number} {asked} {self._prompt}"
+                    answer = client.post(f"{self._rig.url}/v1/completions", json={**body, "prompt": prompt})
+                    came = self._judge(answer)
+                except httpx.ConnectError:
+                    came = "nobody"
+                except (httpx.HTTPError, ValueError, LookupError):
+                    came = "cut"
+                self.asked.append((begun, time.monotonic(), came))
+                if came != "served":
+                    self._stop.wait(0.2)
+
+    def _judge(self, answer):
+        if answer.status_code == 503 and "retry-after" in answer.headers:
+            return "refused"
+        if answer.status_code != 200:
+            return str(answer.status_code)
+        return "served" if answer.json()["usage"]["completion_tokens"] == self._tokens else "short"
