@@ -14,7 +14,7 @@ import yaml
 from unfrag.engine.experts.metrics import ExpertMetrics
 from unfrag.guard.metrics import Collector
 
-OURS = {metric.name for collector in (ExpertMetrics(), Collector([])) for metric in collector.collect()}
+OURS = {metric.name for collector in (ExpertMetrics(), Collector(list)) for metric in collector.collect()}
 
 
 @pytest.fixture(scope="module")

@@ -81,8 +81,8 @@ def supervisor_files(draw):
         return "".join(line.format(end=end) + end for line in drawn)
 
     def command():
-        words = draw(st.lists(WORDS, min_size=1, max_size=8))
-        return words[0] + "".join(draw(GAPS).format(end=end) + word for word in words[1:])
+        words = draw(st.lists(WORDS, max_size=8))
+        return "/opt/venv/bin/vllm" + "".join(draw(GAPS).format(end=end) + word for word in words)
 
     def other(name):
         return f"[program:{name}]{end}{lines(max_size=3)}command={command()}{end}{lines(max_size=1)}"

@@ -11,16 +11,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from unfrag.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client import Metric
 
     from unfrag.guard.fleet import Fleet
+    from unfrag.guard.service import Watched
 
 
 class Collector:
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    """``watched``: gives the servers under guard now."""
+
+    def __init__(self, watched: Callable[[], list[Watched]]) -> None:
+        self._watched = watched
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("unfrag_guard_target_up", "1 while /health answers 200", labels=["target"])
@@ -29,7 +32,7 @@ class Collector:
         actions = CounterMetricFamily(
             "unfrag_guard_actions", "What was done, and how it came out", labels=["target", "action", "outcome"]
         )
-        for one in self._fleet.watched:
+        for one in self._watched():
             label, seen = one.target.label, one.last
             if seen is None:
                 continue
@@ -44,7 +47,7 @@ class Collector:
 def serve(port: int, fleet: Fleet) -> None:
     """On 127.0.0.1. Raises UsageError: the port is taken."""
     registry = CollectorRegistry()
-    registry.register(Collector(fleet))
+    registry.register(Collector(lambda: fleet.watched))
     try:
         start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as fault:
