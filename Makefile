@@ -33,7 +33,7 @@ test: setup ## All tests, the ones on a real engine included (17 minutes)
 	$(BIN)/python -m pytest
 
 test-slow: setup ## Every kill point of apply, every fault of the guard, systemd, compose (an hour)
-	$(BIN)/python -m pytest --slow tests/e2e/test_apply_killed.py tests/e2e/test_guard.py tests/e2e/test_guard_mixed.py \
+	$(BIN)/python -m pytest --slow tests/e2e/test_apply.py tests/e2e/test_apply_killed.py tests/e2e/test_guard.py tests/e2e/test_guard_mixed.py \
 	  tests/e2e/test_systemd.py tests/e2e/test_compose.py
 
 test-fast: setup ## Only the tests that start no server (10 seconds)

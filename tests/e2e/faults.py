@@ -48,14 +48,15 @@ class Load:
     A client that is refused (503, or nobody listens) asks again after a moment, as clients behind a balancer do.
     """
 
-    def __init__(self, rig, clients=8, tokens=48, prompt="load " * 60):
-        self._rig, self._tokens, self._prompt = rig, tokens, prompt
+    def __init__(self, rig, clients=8, tokens=(16, 40, 64, 88, 112), words=(20, 60, 100, 140, 180)):
+        self._rig, self._tokens, self._words = rig, tokens, words
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(clients)]
         self.asked: list[tuple[float, float, str]] = []
         """Begun, ended, and ``served``, ``refused`` (503 with Retry-After), ``cut`` or another status."""
 
     def served(self):
+        """How many so far."""
         return sum(came == "served" for _, _, came in self.asked)
 
     def __enter__(self):
@@ -69,16 +70,17 @@ class Load:
             thread.join()
 
     def _ask(self, number):
-        body = {"model": SERVED_NAME, "max_tokens": self._tokens, "temperature": 0, "ignore_eos": True}
+        body = {"model": SERVED_NAME, "temperature": 0, "ignore_eos": True}
         with httpx.Client(trust_env=False, timeout=120) as client:
             asked = 0
             while not self._stop.is_set():
                 asked += 1
                 begun = time.monotonic()
                 try:
-                    prompt = f"{number} {asked} {self._prompt}"
-                    answer = client.post(f"{self._rig.url}/v1/completions", json={**body, "prompt": prompt})
-                    came = self._judge(answer)
+                    tokens = self._tokens[7 * asked % len(self._tokens)]
+                    prompt = f"{number} {asked} " + "load " * self._words[3 * asked % len(self._words)]
+                    asks = {**body, "max_tokens": tokens, "prompt": prompt}
+                    came = self._judge(client.post(f"{self._rig.url}/v1/completions", json=asks), tokens)
                 except httpx.ConnectError:
                     came = "nobody"
                 except (httpx.HTTPError, ValueError, LookupError):
@@ -87,9 +89,9 @@ class Load:
                 if came != "served":
                     self._stop.wait(0.2)
 
-    def _judge(self, answer):
+    def _judge(self, answer, tokens):
         if answer.status_code == 503 and "retry-after" in answer.headers:
             return "refused"
         if answer.status_code != 200:
             return str(answer.status_code)
-        return "served" if answer.json()["usage"]["completion_tokens"] == self._tokens else "short"
+        return "served" if answer.json()["usage"]["completion_tokens"] == tokens else "short"

@@ -127,7 +127,7 @@ def log_disk_full(scene):
 
 def pool_fragmented(scene):
     """Flushed while requests run: none of them may notice."""
-    with scene.guard(own=f"pool{len(scene.told)}", largest_free_block=120, flush_cool_down=60.0) as guard:
+    with scene.guard(own=f"pool{len(scene.told)}", largest_free_block=30, flush_cool_down=60.0) as guard:
         until(lambda: guard.lines("flush"), 60)
         assert did(guard) == [("flush", "scattered", "done")]
         scene.told.append(guard.lines("flush")[0]["result"])
@@ -243,7 +243,7 @@ def test_faults_under_load(ranks, rounds, tmp_path, capsys):
 def test_five_minutes_of_heavy_load_are_left_alone(tmp_path, capsys):
     with Rig(SMALL_POOL) as rig:
         rig.wait_ready()
-        with Guard(rig, tmp_path, largest_free_block=0) as guard, faults.Load(rig, 24, 160, "busy " * 150) as load:
+        with Guard(rig, tmp_path, largest_free_block=0) as guard, faults.Load(rig, 24, (160,), (150,)) as load:
             until(lambda: len(load.asked) >= 60, 120)
             until(lambda: time.monotonic() - load.asked[0][0] >= 300, 400)
         with capsys.disabled():
