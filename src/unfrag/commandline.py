@@ -133,10 +133,11 @@ def change_flags(text: str, changes: dict[str, str | None], remove: tuple[str, .
 
 
 def change_words(text: str, words: dict[str, str]) -> str:
-    """The same text with these words spelled otherwise; a replacement may be several words."""
-    for word in reversed(split(text)):
-        if word.text in words:
-            text = text[: word.start] + words[word.text] + text[word.end :]
+    """The same text with the first of each of these words spelled otherwise; a replacement may be several words."""
+    for old, new in words.items():
+        found = next((word for word in split(text) if word.text == old), None)
+        if found is not None:
+            text = text[: found.start] + new + text[found.end :]
     return text
 
 

@@ -168,11 +168,14 @@ def _checks(before: Before | None, planned: Change, expected: int | None, say: C
     pool = before.pool if before is not None else None
     if expected is None and pool is not None:
         expected = effect.kv_tokens(pool, read_flags(command), read_flags(planned.edit.of(command)))
-    now = f"{pool.capacity_tokens:,}" if pool is not None and pool.capacity_tokens else "unknown"
-    if expected is None:
-        say(f"expected: the KV cache holds {now} tokens now; with these flags only the start can tell")
-    else:
+    held = pool.capacity_tokens if pool is not None else None
+    now = "unknown" if held is None else f"{held:,}"
+    if expected is not None:
         say(f"expected: the KV cache will hold {expected:,} tokens ({now} now)")
+    elif held is not None:
+        say(f"expected: the KV cache holds {now} tokens now; what these flags make of it shows when it has started")
+    else:
+        say("expected: not known, since nothing says what the KV cache holds now")
 
     def enough(url: str) -> list[str]:
         with http.client(url) as server:

@@ -91,7 +91,10 @@ def shortfall(pool: Pool | None, expected: int) -> str | None:
 def costs(flags: dict[str, str | None]) -> list[str]:
     """What the flags that are set cost, a line each."""
     known = data.table("levers.toml")
-    return [f"{flag}: {known[name]['cost']}" for flag in flags if (name := flag.removeprefix("--")) in known]
+    found = {flag: known[name]["cost"] for flag in flags if (name := flag.removeprefix("--")) in known}
+    if BYTES_OF_DTYPE.get(flags.get("--kv-cache-dtype") or "auto") == 2:
+        found["--kv-cache-dtype"] = "16 bits are what auto gives a 16-bit model: it saves nothing"
+    return [f"{flag}: {cost}" for flag, cost in found.items() if flag in flags]
 
 
 def _whole(value: str | None) -> int | None:
