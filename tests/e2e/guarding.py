@@ -23,6 +23,7 @@ POLICY = {
     "flush_cool_down": 5.0,
     "drain_seconds": 20.0,
     "nightly": "",
+    "doctor_seconds": 5.0,
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from unfrag import cli
 from unfrag.errors import UsageError
 from unfrag.launchers import Edit
-from unfrag.launchers.compose import ComposeService
+from unfrag.launchers.compose import ComposeService, _tools
 
 FILE = """\
 version: "3.8"
@@ -104,6 +104,7 @@ def test_compose_takes_the_file_with_its_override(file):
 
 def test_without_an_engine_it_is_one_line(file, capsys, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
+    _tools.cache_clear()
     assert cli.main(["apply", "--compose", str(file), "--", "--max-num-seqs", "32"]) == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("unfrag")]
     assert "no docker compose" in line

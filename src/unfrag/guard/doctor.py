@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 from unfrag import collect, diagnosis, rules
@@ -15,12 +16,16 @@ class Doctor:
 
     def __init__(self, url: str, label: str, every: float, audit: Audit) -> None:
         self._url, self._label, self._every, self._audit = url, label, every, audit
-        self._due = float("-inf")
+        self._due: float | None = None
         self._found: dict[str, str] = {}
 
     def critical(self, now: float) -> tuple[str, ...]:
         """The critical causes of the last diagnosis; a new one is made when it is due."""
-        if self._every and now >= self._due:
+        if not self._every:
+            return ()
+        if self._due is None:  # a fleet's diagnoses are spread over the time
+            self._due = now + self._every * (zlib.crc32(self._label.encode()) % 997) / 997
+        if now >= self._due:
             self._due = now + self._every
             self._diagnose()
         return tuple(cause for cause, severity in self._found.items() if severity == "critical")

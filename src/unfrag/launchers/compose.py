@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import subprocess
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -171,8 +172,9 @@ def _is_ours(file: Path) -> bool:
         return False
 
 
+@cache
 def _tools() -> tuple[tuple[str, ...], str]:
-    """(compose, engine): the first pair whose engine answers. Raises NotEnoughEvidence: none does."""
+    """(compose, engine): the first pair whose engine answers, looked for once. Raises NotEnoughEvidence: none does."""
     tried = []
     for tool in _TOOLS:
         engine = tool[0].removesuffix("-compose")
