@@ -40,8 +40,9 @@ class Scene:
         """One guard's memory goes on from round to round, unless a round wants ``own``."""
         folder = self.folder / (own or "guard")
         folder.mkdir(exist_ok=True)
+        begun = time.monotonic()
         with Guard(self.rig, folder, *words, **policy) as guard:
-            until(lambda: guard.process is None or guard.remembered()["rule"] == "healthy", 30)
+            until(lambda: guard.has_seen_it_healthy(begun), 30)
             guard.seen = len(guard.actions())
             yield guard
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.launchers import Edit
 from unfrag.launchers.rpc import Supervisord
 from unfrag.launchers.supervisor import SupervisorProgram
+from unfrag.rig.server import free_port
 
 FILE = """\
 [supervisord]
@@ -21,6 +23,10 @@ pidfile={folder}/pid
 nodaemon=true
 [unix_http_server]
 file={folder}/socket
+[inet_http_server]
+port=127.0.0.1:{port}
+username=who
+password=p:w@1
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [include]
@@ -34,7 +40,7 @@ def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("s")
     main, more = folder / "main.conf", folder / "more" / "programs.conf"
     more.parent.mkdir()
-    main.write_text(FILE.format(folder=folder))
+    main.write_text(FILE.format(folder=folder, port=free_port()))
     programs = {"alone": "", "in_own_group": "", "many": "numprocs=2\nprocess_name=%(process_num)s\n", "a": "", "b": ""}
     text = "".join(
         f"[program:{name}]\ncommand={SLEEP}\nstdout_logfile={folder}/%(program_name)s.out\n{options}"
@@ -73,6 +79,15 @@ def test_a_program_of_an_included_file_is_restarted_with_what_it_says(file, prog
     assert launcher.status().pid != after.pid, "also when the file says what it said"
     assert all(psutil.pid_exists(pid) for pid in others), "nobody else is touched"
     assert until(lambda: launcher.tail(3)) in (["1"], ["1", "1"], ["1", "1", "1"])
+
+
+def test_it_is_asked_over_http_with_a_password_too(file):
+    address = re.search(r"port=(\S+)", file.read_text())[1]
+    assert SupervisorProgram(file, "alone", f"http://who:p%3Aw%401@{address}").status().state in ("STARTING", "RUNNING")
+    with pytest.raises(NotEnoughEvidence) as caught:
+        SupervisorProgram(file, "alone", f"http://who:secret@{address}").status()
+    assert "wants another name or password" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("program", "other"), [("many", "many:1"), ("a", "both:b")])

@@ -67,6 +67,8 @@ class Supervisord:
             raise
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as fault:
             shown = urlsplit(self.server)._replace(netloc=urlsplit(self.server).netloc.rpartition("@")[2]).geturl()
+            if isinstance(fault, xmlrpc.client.ProtocolError) and fault.errcode == http.client.UNAUTHORIZED:
+                raise NotEnoughEvidence(f"supervisord at {shown} wants another name or password") from fault
             why = (
                 getattr(fault, "errmsg", None) or getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
             )
