@@ -46,6 +46,7 @@ def file(tmp_path_factory):
         f"[program:{name}]\ncommand={SLEEP}\nstdout_logfile={folder}/%(program_name)s.out\n{options}"
         for name, options in programs.items()
     )
+    text += f"[program:variable]\nenvironment=PORT=8765\ncommand={SLEEP.replace('--port 1', '--port %(ENV_PORT)s')}\n"
     more.write_text(text + "[group:own]\nprograms=in_own_group\n[group:both]\nprograms=a,b\n")
     process = subprocess.Popen([sys.executable, "-m", "supervisor.supervisord", "-c", str(main)], stdout=-3)
     try:
@@ -62,6 +63,10 @@ def _up(main):
     except NotEnoughEvidence:
         return False
     return all(info["statename"] == "RUNNING" for info in infos)
+
+
+def test_a_port_that_is_a_variable_is_read_from_the_process(file):
+    assert SupervisorProgram(file, "variable").read().url == "http://127.0.0.1:8765"
 
 
 @pytest.mark.parametrize("program", ["alone", "in_own_group"])

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from unfrag.commandline import read_flags
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.process import address
@@ -70,7 +69,7 @@ class ComposeService:
             )
         line = command if isinstance(command, str) else shlex.join(map(str, command))
         content = self._ours.read_bytes() if self._ours.exists() else b""
-        return LaunchSpec(self._ours, content, self._service, line, _published(service, line))
+        return LaunchSpec(self._ours, content, self._service, line, _published(service, address(line, self.running)))
 
     def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
         """The override: the command with the edit made. A ``$`` in a value is doubled."""
@@ -150,9 +149,9 @@ class ComposeService:
         return dict(found)
 
 
-def _published(service: dict[str, Any], command: str) -> str:
+def _published(service: dict[str, Any], own: str) -> str:
     """The server's address on this machine: its published port, or its own where it shares the network."""
-    inside = read_flags(command).get("--port") or "8000"
+    inside = own.rpartition(":")[2]
     for port in service.get("ports") or ():
         if isinstance(port, dict):
             if str(port.get("target")) == inside and port.get("published"):
@@ -161,7 +160,7 @@ def _published(service: dict[str, Any], command: str) -> str:
         *outside, target = str(port).split("/")[0].rsplit(":", 2)
         if target == inside and outside and outside[-1].isdecimal():
             return f"http://127.0.0.1:{outside[-1]}"
-    return address(f"--port {inside}")
+    return own
 
 
 def _is_ours(file: Path) -> bool:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+from typing import TYPE_CHECKING
 
 import psutil
 
 from unfrag.commandline import read_flags
-from unfrag.errors import NotEnoughEvidence
+from unfrag.errors import NotEnoughEvidence, UnfragError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def address(command: str) -> str:
-    """The URL that a server started with this command answers on, from this machine."""
+def address(command: str, running: Callable[[], str] | None = None) -> str:
+    """The URL that a server started with this command answers on, from this machine.
+
+    Args:
+        running: gives the command line that runs, where a file leaves the port to a variable.
+    """
     flags = read_flags(command)
+    if running is not None and not (flags.get("--port") or "8000").isdecimal():
+        with contextlib.suppress(UnfragError):
+            return address(running())
     host = flags.get("--host") or "127.0.0.1"
     host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     return f"http://{f'[{host}]' if ':' in host else host}:{flags.get('--port') or 8000}"

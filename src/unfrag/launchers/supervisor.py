@@ -41,7 +41,7 @@ class SupervisorProgram:
             command = self._place(content).command
         except UsageError as fault:
             raise UsageError(f"{path}: {fault}") from fault
-        return LaunchSpec(path, content, self._program, command, address(command))
+        return LaunchSpec(path, content, self._program, command, address(command, self.running))
 
     def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
         """See :class:`unfrag.launchers.Launcher`. A ``%`` in a value is doubled, as supervisor wants it."""

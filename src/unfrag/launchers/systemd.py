@@ -50,7 +50,7 @@ class SystemdUnit:
             content = b""
         except OSError as fault:
             raise UsageError(f"{path}: {fault.strerror}") from fault
-        return LaunchSpec(path, content, self._unit, commands[0], address(commands[0]))
+        return LaunchSpec(path, content, self._unit, commands[0], address(commands[0], self.running))
 
     def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
         """The drop-in: the unit's command with the edit made. A ``%`` or ``$`` in a value is doubled."""
