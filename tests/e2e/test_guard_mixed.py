@@ -80,7 +80,8 @@ def engine_killed(scene):
 
 
 def worker_killed(scene):
-    restarted(scene, faults.worker(scene.rig).kill, {"dead", "ended", "refused"}, 30)
+    """The other rank waits for it without end: to /health all is well, and only the engine's silence tells."""
+    restarted(scene, faults.worker(scene.rig).kill, {"dead", "ended", "refused", "stuck"}, 40)
 
 
 def engine_stopped(scene):
@@ -207,9 +208,10 @@ def guard_killed_in_a_restart(scene):
                 assert second.lines("restart")[-1]["outcome"] == "done"
 
 
-def goes_on(load):
+def goes_on(load, answers):
+    """Service as usual for so many answers."""
     served = load.served()
-    until(lambda: load.served() > served + 8, 60)
+    until(lambda: load.served() > served + answers)
 
 
 ONE_RANK = (
@@ -227,17 +229,17 @@ def test_faults_under_load(ranks, rounds, tmp_path, capsys):
         with faults.Load(rig, clients=8 // ranks) as load:
             scene = Scene(rig, load, tmp_path)
             for number, fault in enumerate(order, 1):
-                goes_on(load)
+                goes_on(load, 80 // ranks)
                 begun = time.monotonic()
                 fault(scene)
                 with capsys.disabled():
                     print(f"\n{number:2d} {fault.__name__}: {time.monotonic() - begun:.0f} s {scene.told[-1:]}", end="")
-            goes_on(load)
+            goes_on(load, 80 // ranks)
         could = [one for one in load.asked if not any(one[0] < end and one[1] > begin for begin, end in scene.windows)]
         served = [one for one in could if one[2] == "served"]
         with capsys.disabled():
             print(f"\n{len(load.asked)} requests, {len(could)} that no fault touched, {len(served)} of them served")
-        assert len(could) > 300 // ranks
+        assert len(could) > 1000 // ranks
         assert len(served) >= 0.999 * len(could), [one for one in could if one[2] != "served"]
 
 
