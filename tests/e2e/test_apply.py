@@ -91,6 +91,18 @@ def test_what_can_be_known_before_costs_no_restart(own_rig, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_flag_of_the_plugin_brings_the_line_that_starts_it(own_rig):
+    before = own_rig.config.read_bytes()
+    done = unfrag(own_rig, "apply", "--", "--enable-expert-cache", "--pool", "contiguous")
+    assert done.returncode == 0, done.stderr
+    assert b"-m unfrag serve --model" in own_rig.config.read_bytes()
+    assert httpx.get(f"{own_rig.url}/plugins/unfrag/experts").status_code == 200
+    assert httpx.get(f"{own_rig.url}/health").json()["memory_stats"]["pool"] == "contiguous"
+    assert unfrag(own_rig, "rollback").returncode == 0
+    assert own_rig.config.read_bytes() == before
+
+
+@pytest.mark.slow
 def test_a_bench_on_both_sides_is_shown(own_rig):
     before = own_rig.config.read_bytes()
     done = unfrag(own_rig, "apply", "--bench", "6", "--", "--max-num-seqs", "8")

@@ -10,6 +10,7 @@ import psutil
 
 from unfrag.commandline import read_flags
 from unfrag.errors import NotEnoughEvidence, UnfragError
+from unfrag.own_flags import FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,20 @@ def address(command: str, running: Callable[[], str] | None = None) -> str:
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process. Raises NotEnoughEvidence: it cannot be read."""
+    """The command line of a process; of `unfrag serve` with its own flags, which it hands on by the environment.
+
+    Raises:
+        NotEnoughEvidence: it cannot be read.
+    """
     try:
-        return shlex.join(psutil.Process(pid).cmdline())
+        process = psutil.Process(pid)
+        words = process.cmdline()
+        own = _own_flags(process.environ()) if "unfrag.engine.serve" in words else []
     except (psutil.Error, ValueError) as fault:
         raise NotEnoughEvidence(f"the server's process {pid} cannot be read: {fault}") from fault
+    return shlex.join([*words, *own])
+
+
+def _own_flags(environment: dict[str, str]) -> list[str]:
+    said = {name: environment[flag.variable] for name, flag in FLAGS.items() if flag.variable in environment}
+    return [name if value == FLAGS[name].bare else f"{name}={value}" for name, value in said.items()]
