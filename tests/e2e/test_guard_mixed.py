@@ -239,7 +239,7 @@ def test_faults_under_load(ranks, rounds, tmp_path, capsys):
         served = [one for one in could if one[2] == "served"]
         with capsys.disabled():
             print(f"\n{len(load.asked)} requests, {len(could)} that no fault touched, {len(served)} of them served")
-        assert len(could) > 1000 // ranks
+        assert len(could) > 40 * len(rounds) // ranks
         assert len(served) >= 0.999 * len(could), [one for one in could if one[2] != "served"]
 
 
