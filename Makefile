@@ -29,8 +29,8 @@ demo: setup ## The whole thing on this machine's CPU, three repeats with their s
 demo-quick: setup ## The same with one repeat (4 minutes)
 	$(BIN)/unfrag demo --quick
 
-test: setup ## All tests, the ones on a real engine included (17 minutes)
-	$(BIN)/python -m pytest
+test: setup ## All tests, the ones on a real engine included (13 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup ## Every kill point of apply, every fault of the guard, systemd, compose (an hour)
 	$(BIN)/python -m pytest --slow tests/e2e/test_apply.py tests/e2e/test_apply_killed.py tests/e2e/test_guard.py tests/e2e/test_guard_mixed.py \

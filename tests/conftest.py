@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 SMALL_POOL = {"--block-size": "32", "--num-gpu-blocks-override": "257", "--max-num-seqs": "16"}
 
+
+# With two workers on two cores, engines that use both would wait for each other's threads. Read before torch is loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: the tests send it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -39,7 +39,13 @@ class SystemdUnit:
             UsageError: there is no such unit, or it has not one command.
             NotEnoughEvidence: systemd does not answer.
         """
-        text = self._systemctl("cat", "--no-pager", self._unit)
+        try:
+            text = self._systemctl("cat", "--no-pager", self._unit)
+        except NotEnoughEvidence as fault:
+            if DROP_IN not in str(fault):
+                raise
+            self._systemctl("daemon-reload")  # it remembers our drop-in, which is gone
+            text = self._systemctl("cat", "--no-pager", self._unit)
         commands = exec_starts(text)
         if len(commands) != 1:
             raise UsageError(f"{self._unit} has {len(commands)} ExecStart= lines; one is wanted")
