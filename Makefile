@@ -53,6 +53,7 @@ bench: setup ## Every number the README claims
 	$(BIN)/python benchmarks/compaction.py
 	$(BIN)/python benchmarks/offload_copies.py
 	$(BIN)/python benchmarks/expert_cache.py
+	$(BIN)/python benchmarks/guard.py
 	$(BIN)/unfrag demo
 
 lock: ## Write requirements.lock anew from what is in .venv
