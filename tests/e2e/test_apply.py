@@ -1,5 +1,6 @@
 """Changes to a real server under a real supervisord: what holds stays, what does not is taken back."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -100,6 +101,26 @@ def test_a_flag_of_the_plugin_brings_the_line_that_starts_it(own_rig):
     assert httpx.get(f"{own_rig.url}/health").json()["memory_stats"]["pool"] == "contiguous"
     assert unfrag(own_rig, "rollback").returncode == 0
     assert own_rig.config.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_it_goes_back_over_several_changes(own_rig):
+    before = own_rig.config.read_bytes()
+    for size in ("64", "96"):
+        assert unfrag(own_rig, "apply", "--", "--block-size", size).returncode == 0
+    changes = json.loads(unfrag(own_rig, "apply", "--history", "--json").stdout)["changes"]
+    first, second = [change["id"] for change in changes if change["state"] == "applied"][-2:]
+    assert unfrag(own_rig, "rollback", "--to", first).returncode == 0
+    assert (own_rig.config.read_bytes(), running_flags(own_rig)["--block-size"]) == (before, "32")
+    changes = json.loads(unfrag(own_rig, "rollback", "--list", "--json").stdout)["changes"]
+    assert {change["state"] for change in changes if change["id"] in (first, second)} == {"rolled back"}
+    assert unfrag(own_rig, "rollback", "--to", second).returncode == 0, "and forward again, to what stood between them"
+    assert running_flags(own_rig)["--block-size"] == "64"
+    own_rig.config.write_bytes(before + b"; edited\n")
+    assert unfrag(own_rig, "rollback", "--to", second).returncode == 2
+    own_rig.config.write_bytes(before)
+    own_rig.launcher.restart()
+    own_rig.wait_ready()
 
 
 @pytest.mark.slow

@@ -131,7 +131,8 @@ def finish(
         if now == kept.before_sha256 and _as_written(launcher, spec, kept):
             history.mark(kept, "not made")
             return f"{kept.id} was cut short before it changed anything"
-        if now not in (kept.before_sha256, kept.after_sha256):
+        theirs = _on_record(spec, history) if kept.state == "going back" else {kept.before_sha256, kept.after_sha256}
+        if now not in theirs:
             history.mark(kept, "edited since")
             raise UsageError(
                 f"{kept.id} was cut short and {spec.path} was edited since: look at it, restart the server, then again"
@@ -223,27 +224,36 @@ def rollback(
     progress: Callable[[str], None] = lambda line: None,
     history: History | None = None,
 ) -> None:
-    """Go back to the file from before a recorded change, and restart.
+    """Go back to the file from before a recorded change, whatever changes came after it, and restart.
 
     Raises:
-        UsageError: the file is not as that change left it; nothing was changed.
+        UsageError: the file is in no state that is on record; nothing was changed.
         RollbackFailed: the old file is back, but its server does not come up.
     """
     history = history or History()
-    spec = launcher.read()
     content = history.before(kept)
-    if digest(spec.content) == kept.before_sha256:
-        raise UsageError(f"{spec.path} is already as it was before {kept.id}; nothing to do")
-    if digest(spec.content) != kept.after_sha256:
-        raise UsageError(
-            f"{spec.path} was edited after {kept.id}: nothing was changed. `unfrag rollback --list` shows all"
-        )
-    with only_one(spec.path):
+    with only_one(launcher.read().path):
+        spec = launcher.read()
+        now = digest(spec.content)
+        if now == kept.before_sha256:
+            raise UsageError(f"{spec.path} is already as it was before {kept.id}; nothing to do")
+        if now not in _on_record(spec, history):
+            raise UsageError(
+                f"{spec.path} was edited after {kept.id}: nothing was changed. `unfrag rollback --list` shows all"
+            )
         launcher.status()
+        undone = [one for one in history.of(spec.path, spec.program) if one.id >= kept.id and one.state == "applied"]
         history.mark(kept, "going back")
         _put(spec.path, content)
         try:
             _restart(launcher, timeout, progress)
         except UnfragError as fault:
             raise RollbackFailed(f"the old file is back, but its server did not come up: {fault}") from fault
+        for one in undone:
+            history.mark(one, "rolled back")
         history.mark(kept, "rolled back")
+
+
+def _on_record(spec: LaunchSpec, history: History) -> set[str]:
+    """The hashes of every content that this program's changes began or ended with."""
+    return {sha for kept in history.of(spec.path, spec.program) for sha in (kept.before_sha256, kept.after_sha256)}
