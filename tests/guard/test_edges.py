@@ -117,7 +117,9 @@ def test_a_webhook_that_was_away_gets_the_latest_in_order(tmp_path):
 def test_targets_are_a_list_or_prometheus_own_file(tmp_path):
     file = tmp_path / "targets.json"
     file.write_text(
-        '[{"url": "http://a:8000", "name": "one", "config": "/etc/x.conf"}, {"targets": ["b:8000", "c:8000"]}]'
+        '[{"url": "http://a:8000", "name": "one", "config": "FILE"}, {"targets": ["b:8000", "c:8000"]}]'.replace(
+            "FILE", str(file)
+        )
     )
     found = targets.from_file(file)
     assert [target.label for target in found] == ["one", "b:8000", "c:8000"]
@@ -126,7 +128,18 @@ def test_targets_are_a_list_or_prometheus_own_file(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", b"[]", b"[1]", b'[{"ur": "x"}]', b'[{"targets": 3}]', b'[{"url": "a"}, {"url": "a"}]', b"\xff"],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"[1]",
+        b'[{"ur": "x"}]',
+        b'[{"targets": 3}]',
+        b'[{"url": "127.0.0.1:8000"}]',
+        b'[{"url": "http://a", "config": "/no/such"}]',
+        b'[{"url": "a"}, {"url": "a"}]',
+        b"\xff",
+    ],
 )
 def test_targets_that_are_none_are_one_line(tmp_path, content):
     file = tmp_path / "targets.json"
@@ -176,7 +189,7 @@ def test_a_fleet_follows_its_file(tmp_path, monkeypatch):
     assert labels() == ["b:1", "c:1"]
     write('[{"targets": ["c:1"]}]')
     until(lambda: labels() == ["c:1"])
-    assert Memory(tmp_path / "state", "b:1").elected(), "another guard may have it"
+    assert Memory(tmp_path / "state", "b:1", kept.target.identity).elected(), "another guard may have it"
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert events == ["watched", "let go", "lookup failed", "let go"]
 

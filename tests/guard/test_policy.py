@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfrag.guard.policy import Look, Policy, State, decide
+from unfrag.guard.policy import Look, Policy, State, decide, unfinished
 
 POLICY = Policy()
 
@@ -37,6 +37,33 @@ class Server:
 
 def test_nothing_is_done_to_a_healthy_server():
     assert Server().run(86400) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "after", "what"),
+    [
+        ({"launcher": "STOPPED", "answers": "refused"}, 20, "restart"),
+        ({"launcher": None, "answers": "refused"}, 20, "restart"),
+        ({"launcher": "STOPPING", "answers": "silent"}, 20, "wait"),
+        ({"launcher": "RUNNING", "answers": "ok"}, 20, "drop"),
+        ({"launcher": None, "answers": "ok"}, 20, "drop"),
+        ({"launcher": "STARTING", "answers": "refused"}, 20, "drop"),
+        ({"launcher": "FATAL", "answers": "refused"}, 20, "drop"),
+        ({"launcher": "STOPPED", "answers": "refused"}, 3600, "drop"),
+    ],
+)
+def test_a_restart_that_was_begun_is_made_only_where_it_is_still_wanted(seen, after, what):
+    assert unfinished(Look(1000.0 + after, **seen), 1000.0) == what
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"interval": 0}, {"interval": -5}, {"interval": float("nan")}, {"restarts_an_hour": -1}, {"memory_share": 95}]
+    + [{"nightly": time} for time in ("2:00", "25:99", "nonsense", "2.30")],
+)
+def test_a_policy_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(wrong, Policy, strict=False)
 
 
 def test_each_critical_finding_is_told_once_until_it_is_gone():

@@ -99,7 +99,7 @@ def _guard(args: argparse.Namespace) -> int:
         serve(args.metrics_port, fleet)
     service.run(fleet, policy.interval, stop, rounds=1 if args.once else None)
     if args.once:
-        _show(fleet.watched)
+        _show(fleet.watched, args.log)
     return 0
 
 
@@ -108,9 +108,12 @@ def targets(args: argparse.Namespace) -> list[Target]:
     import msgspec
 
     from unfrag.errors import UsageError
-    from unfrag.guard.targets import Target, from_dns, from_file
+    from unfrag.guard.targets import Target, checked, from_dns, from_file
     from unfrag.own_flags import read_bytes
 
+    named = [flag for flag in ("targets", "dns", "config", "unit", "compose") if getattr(args, flag) is not None]
+    if len(named) > 1:
+        raise UsageError(f"--{named[0]} and --{named[1]} both name servers; give one")
     if args.targets is not None:
         return from_file(args.targets)
     if args.dns is not None:
@@ -121,7 +124,7 @@ def targets(args: argparse.Namespace) -> list[Target]:
         raise UsageError(f"--memory-limit: {fault}; give one such as 12GiB") from fault
     where = msgspec.structs.asdict(place(args))
     where |= {name: str(Path(where[name]).resolve()) for name in ("config", "compose") if where[name]}
-    target = Target(url=args.url, memory_limit=limit, **where)
+    target = checked(Target(url=args.url, memory_limit=limit, **where))
     launcher = target.launcher()
     if launcher is None:
         return [target]
@@ -144,16 +147,22 @@ def read_policy(args: argparse.Namespace) -> Policy:
             policy = msgspec.convert(tomllib.loads(args.policy.read_text()), Policy, strict=False)
         except (OSError, ValueError) as fault:
             raise UsageError(f"{args.policy}: {fault}") from fault
-    return policy if args.interval is None else msgspec.structs.replace(policy, interval=args.interval)
+    if args.interval is None:
+        return policy
+    try:
+        return msgspec.convert({**msgspec.structs.asdict(policy), "interval": args.interval}, Policy)
+    except msgspec.ValidationError as fault:
+        raise UsageError(f"--interval {args.interval:g}: {fault}") from fault
 
 
-def _show(watched: list[Watched]) -> None:
+def _show(watched: list[Watched], log: Path) -> None:
     from unfrag.reports import out
 
     for one in watched:
         seen, remembered = one.last, one.remembered
-        if seen is None:
-            out().print(f"{one.target.label}: another guard watches it", markup=False)
+        if seen is None or one.faulty:
+            why = f"the look failed; see {log}" if one.faulty else "another guard watches it"
+            out().print(f"{one.target.label}: {why}", markup=False)
             continue
         out().print(f"{one.target.label}: {remembered.rule} {remembered.why}".rstrip(), markup=False)
 

@@ -9,7 +9,7 @@ import httpx
 
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts import Metrics
-from unfrag.probes import http, metrics
+from unfrag.probes import http
 
 if TYPE_CHECKING:
     from threading import Event
@@ -21,28 +21,27 @@ if TYPE_CHECKING:
 _FLUSH_SECONDS, _POLL_SECONDS = 60.0, 1.0
 
 
-def act(
-    action: Action, client: httpx.Client, target: Target, launcher: Launcher | None, drain_seconds: float, stop: Event
-) -> str:
+def act(action: Action, target: Target, launcher: Launcher | None, drain_seconds: float, stop: Event) -> str:
     """What came of it, in a line.
 
     Raises:
         NotEnoughEvidence: it could not be done; the line says why.
     """
     if action == "flush":
-        return _flush(client, target)
+        return _flush(target)
     if action in ("restart", "drain and restart"):
         if launcher is None:
             raise NotEnoughEvidence("nobody is known who could restart it: name its supervisor file (config)")
-        drained = _drain(client, target, drain_seconds, stop) if action == "drain and restart" else ""
+        drained = _drain(target, drain_seconds, stop) if action == "drain and restart" else ""
         launcher.restart()
         return f"{drained}restarted"
     return ""
 
 
-def _flush(client: httpx.Client, target: Target) -> str:
+def _flush(target: Target) -> str:
     try:
-        answer = client.post(f"{target.url.rstrip('/')}/flush_cache", headers=http.own_token(), timeout=_FLUSH_SECONDS)
+        with http.client(target.url) as server:
+            answer = server.post("/flush_cache", headers=http.own_token(), timeout=_FLUSH_SECONDS)
     except httpx.HTTPError as fault:
         raise NotEnoughEvidence(f"/flush_cache did not answer: {fault or type(fault).__name__}") from fault
     if answer.is_error:
@@ -54,18 +53,19 @@ def _flush(client: httpx.Client, target: Target) -> str:
         return "flushed"
 
 
-def _drain(client: httpx.Client, target: Target, seconds: float, stop: Event) -> str:
+def _drain(target: Target, seconds: float, stop: Event) -> str:
     """Let in nobody new and wait for those who are in; what could not be waited for is lost, and said."""
     started = time.monotonic()
-    url = target.url.rstrip("/")
     try:
-        client.post(
-            f"{url}/plugins/unfrag/drain", params={"seconds": seconds + 60}, headers=http.own_token()
-        ).raise_for_status()
-        while time.monotonic() - started < seconds and not stop.wait(_POLL_SECONDS):
-            found = metrics.parse(client.get(f"{url}/metrics").text)
-            if isinstance(found, Metrics) and not (found.running or found.waiting):
-                return f"drained in {time.monotonic() - started:.0f} s, "
+        with http.client(target.url) as server:
+            asked = {"seconds": seconds + 60}
+            server.post("/plugins/unfrag/drain", params=asked, headers=http.own_token()).raise_for_status()
+            while time.monotonic() - started < seconds and not stop.wait(_POLL_SECONDS):
+                found = http.read_metrics(server)
+                if isinstance(found, Metrics) and not (found.running or found.waiting):
+                    return f"drained in {time.monotonic() - started:.0f} s, "
     except httpx.HTTPError as fault:
         return f"could not be drained ({fault or type(fault).__name__}), "
+    if stop.is_set():
+        raise NotEnoughEvidence("the guard was stopped in the middle of a drain: nothing was restarted")
     return f"not empty after {seconds:.0f} s of draining, "

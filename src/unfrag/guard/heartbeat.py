@@ -44,23 +44,21 @@ class Heartbeat:
         self._steps = found.iterations
         if self._alive is None or moved:
             self._alive = now
-        elif now - self._alive >= self._quiet and not found.running and self._canary(client, url, patience):
+        elif now - self._alive >= self._quiet and not found.running and self._canary(url, patience):
             self._alive = self._clock()
         return self._clock() - self._alive
 
-    def _canary(self, client: httpx.Client, url: str, patience: float) -> bool:
+    def _canary(self, url: str, patience: float) -> bool:
         """A refusal (a key is wanted, say) is an answer of the API server alone, and still no reason for a restart."""
-        key = os.environ.get("OPENAI_API_KEY")
-        with http.client(url) as server:
+        with http.client(url, os.environ.get("OPENAI_API_KEY")) as server:
             model, _ = http.read_model(server)
-        body = {"model": str(model), "prompt": "1", "max_tokens": 1, "temperature": 0}
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        if isinstance(model, Unknown):
-            return True
-        try:
-            client.post(f"{url}/v1/completions", json=body, headers=headers, timeout=patience)
-        except httpx.TimeoutException:
-            return False
-        except httpx.HTTPError:
-            return True
+            if isinstance(model, Unknown):
+                return True
+            body = {"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0}
+            try:
+                server.post("/v1/completions", json=body, timeout=patience)
+            except httpx.TimeoutException:
+                return False
+            except httpx.HTTPError:
+                return True
         return True

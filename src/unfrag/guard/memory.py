@@ -18,27 +18,37 @@ if TYPE_CHECKING:
 
 
 class Remembered(msgspec.Struct):
-    """``acting``: the action that was begun and not yet done. ``nightly``: the day of the last nightly flush."""
+    """``acting``: the restart that was begun at ``acting_since`` and not yet done. ``nightly``: its day."""
 
     state: State = State()
     acting: str | None = None
+    acting_since: float = 0.0
     nightly: str = ""
     rule: str = ""
     why: str = ""
 
 
 class Memory:
-    """One server's, in ``<label>.json`` and ``<label>.lock`` of a folder."""
+    """One server's, in a ``.json`` and a ``.lock`` of a folder.
 
-    def __init__(self, folder: Path, label: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    Args:
+        folder: made when it is not there.
+        label: what people call the server; two servers may be called the same.
+        identity: what tells it from every other.
+        reads_only: nothing is locked and nothing is kept (a dry run).
+    """
+
+    def __init__(self, folder: Path, label: str, identity: str = "", reads_only: bool = False) -> None:
+        if not reads_only:
+            folder.mkdir(parents=True, exist_ok=True)
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in label)[:80]
-        self._file = folder / f"{name}-{hashlib.sha256(label.encode()).hexdigest()[:8]}.json"
+        self._file = folder / f"{name}-{hashlib.sha256((label + identity).encode()).hexdigest()[:8]}.json"
+        self._reads_only = reads_only
         self._lock: Any = None
 
     def elected(self) -> bool:
         """Is this the guard that acts on this server? Another one takes over when that one ends, however it ends."""
-        if self._lock is not None:
+        if self._lock is not None or self._reads_only:
             return True
         handle = self._file.with_suffix(".lock").open("ab")
         try:
@@ -50,8 +60,10 @@ class Memory:
         return True
 
     def let_go(self) -> None:
-        """Another guard may act on it now."""
+        """It is no target any more: nothing of it is kept, and another guard may act on it."""
         if self._lock is not None:
+            self._file.unlink(missing_ok=True)
+            self._file.with_suffix(".lock").unlink(missing_ok=True)
             self._lock.close()
             self._lock = None
 
@@ -62,11 +74,13 @@ class Memory:
         except (OSError, msgspec.MsgspecError):
             return Remembered()
         if found.state.last_look is not None and found.state.last_look > now:
-            found.state = State(paged=found.state.paged)
+            found.state, found.acting = State(paged=found.state.paged), None
         return found
 
     def save(self, remembered: Remembered) -> None:
         """A disk that is full or read-only stops nobody."""
+        if self._reads_only:
+            return
         with contextlib.suppress(UsageError, OSError):
             write_atomically(self._file, msgspec.json.encode(remembered))
 

@@ -50,5 +50,7 @@ def serve(port: int, fleet: Fleet) -> None:
     registry.register(Collector(lambda: fleet.watched))
     try:
         start_http_server(port, addr="127.0.0.1", registry=registry)
-    except OSError as fault:
-        raise UsageError(f"--metrics-port {port}: {fault.strerror}; choose another") from fault
+    except (OSError, OverflowError) as fault:
+        raise UsageError(
+            f"--metrics-port {port}: {getattr(fault, 'strerror', None) or fault}; choose another"
+        ) from fault

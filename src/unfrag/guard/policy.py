@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ Answer = Literal["ok", "dead", "silent", "refused"]
 # Supervisor's words (and systemd's, by the launcher) for a program that is not coming up by itself, or is on its way.
 ENDED = ("EXITED", "FATAL", "UNKNOWN")
 _TRIES_AGAIN = "BACKOFF"
+UNFINISHED_SECONDS = 600.0
 _DOWN_ON_PURPOSE = ("STOPPED", "STOPPING")
 
 
@@ -38,29 +39,35 @@ class Look(msgspec.Struct, frozen=True):
     """Critical causes of the doctor's last diagnosis."""
 
 
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Times = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^(?:(?:[01]\d|2[0-3]):[0-5]\d)?$")]
+
+
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds, blocks and shares at which something is done. Defaults are the article's, made safe."""
 
-    interval: float = 30.0
-    start_seconds: float = 900.0
+    interval: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 30.0
+    start_seconds: Seconds = 900.0
     """A server that was started may take this long to answer."""
-    hang_seconds: float = 120.0
-    memory_share: float = 0.95
-    memory_seconds: float = 120.0
-    memory_above_baseline: float = 0.03
+    hang_seconds: Seconds = 120.0
+    memory_share: Share = 0.95
+    memory_seconds: Seconds = 120.0
+    memory_above_baseline: Share = 0.03
     """A server fills its card by design. Only what it holds beyond its own level after the start counts."""
-    flushed_but_full_seconds: float = 300.0
-    largest_free_block: int = 50
-    largest_seconds: float = 300.0
-    flush_cool_down: float = 1800.0
-    restarts_an_hour: int = 3
-    quiet_from: str = ""
+    flushed_but_full_seconds: Seconds = 300.0
+    largest_free_block: Times = 50
+    largest_seconds: Seconds = 300.0
+    flush_cool_down: Seconds = 1800.0
+    restarts_an_hour: Times = 3
+    quiet_from: TimeOfDay = ""
     """``HH:MM``: between this and ``quiet_to`` no server that still serves is restarted."""
-    quiet_to: str = ""
-    nightly: str = "02:00"
+    quiet_to: TimeOfDay = ""
+    nightly: TimeOfDay = "02:00"
     """Flush at this time of day; empty: never. A night that was slept through is made up for."""
-    drain_seconds: float = 60.0
-    doctor_seconds: float = 300.0
+    drain_seconds: Seconds = 60.0
+    doctor_seconds: Seconds = 300.0
     """Between two diagnoses; 0: none are made."""
 
 
@@ -115,6 +122,19 @@ def decide(look: Look, state: State, policy: Policy, quiet: bool = False) -> tup
     if decision.rule == "healthy" and state.paged:
         state = msgspec.structs.replace(state, paged=())
     return decision, state
+
+
+def unfinished(look: Look, since: float) -> Literal["restart", "wait", "drop"]:
+    """What becomes of a restart that was begun at ``since`` and not seen to its end.
+
+    It is made only where the server is still down for want of it: a server that answers, or is on its way, or that
+    somebody has stopped since, is judged by the table like any other.
+    """
+    if look.answers == "ok" or look.at - since > UNFINISHED_SECONDS:
+        return "drop"
+    if look.launcher == "STOPPING":
+        return "wait"
+    return "restart" if look.launcher in ("STOPPED", None) else "drop"
 
 
 def _page(decision: Decision, state: State) -> tuple[Decision, State]:

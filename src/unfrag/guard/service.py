@@ -18,7 +18,7 @@ from unfrag.guard.doctor import Doctor
 from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
 from unfrag.guard.memory import Memory
-from unfrag.guard.policy import Decision, Look, Policy, decide
+from unfrag.guard.policy import Decision, Look, Policy, decide, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,10 +54,13 @@ class Watched:
     ) -> None:
         self.target, self._launcher, self._policy = target, launcher, policy
         self._audit, self._tell, self._dry_run, self._clock = audit, tell, dry_run, clock
-        self._memory = Memory(folder, target.label)
+        self._memory = Memory(folder, target.label, target.identity, reads_only=dry_run)
         self._heartbeat = Heartbeat(clock, policy.hang_seconds / 2)
         self._doctor = Doctor(target.url, target.label, policy.doctor_seconds, audit)
         self._elected = False
+        self._said = ""
+        self.faulty = False
+        """The last turn ended in a fault of the guard's own."""
         self.remembered = self._memory.load(clock())
         self.last: Look | None = None
         self.actions: dict[tuple[str, str], int] = {}
@@ -68,16 +71,18 @@ class Watched:
         try:
             if self._is_elected():
                 self._turn(client, stop)
+                self.faulty = False
         except Exception as fault:
+            self.faulty = True
             self._audit.write(self.target.label, "fault", why=repr(fault))
 
     def _turn(self, client: httpx.Client, stop: Event) -> None:
-        self._finish(client, stop)
         now = self._clock()
         patience = min(_PATIENCE, self._policy.interval)
         self.last = look(client, self.target, self._launcher, now, patience, self._heartbeat)
         if self.last.answers == "ok":
             self.last = msgspec.structs.replace(self.last, findings=self._doctor.critical(now))
+        self._finish(client, stop)
         here = datetime.datetime.now().astimezone()
         quiet = _between(here.strftime("%H:%M"), self._policy.quiet_from, self._policy.quiet_to)
         decision, self.remembered.state = decide(self.last, self.remembered.state, self._policy, quiet)
@@ -92,7 +97,7 @@ class Watched:
             self.remembered.nightly = here.date().isoformat()
             decision = Decision("flush", "nightly", f"the night of {self.remembered.nightly}")
         if decision.action != "none":
-            self._do(decision, client, stop)
+            self._do(decision, stop)
         elif decision.rule != self.remembered.rule:
             self._audit.write(self.target.label, "seen", rule=decision.rule, why=decision.why, look=_seen(self.last))
         self.remembered.rule, self.remembered.why = decision.rule, decision.why
@@ -110,29 +115,40 @@ class Watched:
         return self._elected
 
     def _finish(self, client: httpx.Client, stop: Event) -> None:
-        """What this guard, or the one before it, was in the middle of when it was killed."""
-        if self.remembered.acting is not None:
-            decision = Decision(
-                "restart", "unfinished", f"a guard was killed in the middle of: {self.remembered.acting}"
-            )
-            self._do(decision, client, stop)
+        """The restart that this guard, or the one before it, began and did not see to its end."""
+        if self.remembered.acting is None or self.last is None or self._dry_run:
+            return
+        what = unfinished(self.last, self.remembered.acting_since)
+        if what == "restart":
+            self._do(Decision("restart", "unfinished", f"not done yet: {self.remembered.acting}"), stop)
+            patience = min(_PATIENCE, self._policy.interval)
+            self.last = look(client, self.target, self._launcher, self._clock(), patience)
+        elif what == "drop":
+            self.remembered.acting = None
 
-    def _do(self, decision: Decision, client: httpx.Client, stop: Event) -> None:
+    def _do(self, decision: Decision, stop: Event) -> None:
         restarts = decision.action in ("restart", "drain and restart")
         if self._dry_run:
             outcome, result = "dry run", "nothing was done"
         else:
-            if restarts:
-                self.remembered.acting = f"{decision.action} ({decision.rule})"
+            if restarts and self.remembered.acting is None:
+                self.remembered.acting, self.remembered.acting_since = (
+                    f"{decision.action} ({decision.rule})",
+                    self._clock(),
+                )
                 self._memory.save(self.remembered)
             try:
-                result = act.act(decision.action, client, self.target, self._launcher, self._policy.drain_seconds, stop)
+                result = act.act(decision.action, self.target, self._launcher, self._policy.drain_seconds, stop)
                 outcome = "done"
-                self.remembered.acting = None
+                self.remembered.acting = None if restarts else self.remembered.acting
             except UnfragError as fault:  # a restart that could not be made, for want of its launcher, is still to do
                 outcome, result = "failed", str(fault)
                 if self._launcher is None:
                     self.remembered.acting = None
+        said = f"{decision.action} {decision.rule} {outcome} {result}"
+        again, self._said = said == self._said and outcome == "failed", said
+        if again:  # it fails as it did at the last look, which was told
+            return
         key = (decision.action, outcome)
         self.actions[key] = self.actions.get(key, 0) + 1
         seen = _seen(self.last) if self.last else {}
@@ -145,7 +161,8 @@ class Watched:
             result=result,
             look=seen,
         )
-        self._tell(self.target.label, decision, f"{outcome}: {result}" if result else outcome)
+        if not self._dry_run:
+            self._tell(self.target.label, decision, f"{outcome}: {result}" if result else outcome)
 
 
 def run(fleet: Fleet, interval: float, stop: Event, rounds: int | None = None) -> None:
@@ -154,7 +171,8 @@ def run(fleet: Fleet, interval: float, stop: Event, rounds: int | None = None) -
     limits = httpx.Limits(max_connections=2 * _AT_ONCE, max_keepalive_connections=0)
     with (
         ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="look") as pool,
-        httpx.Client(trust_env=False, limits=limits) as client,
+        # A certificate that cannot be verified is no reason to call a server dead; nothing secret goes this way.
+        httpx.Client(trust_env=False, limits=limits, verify=False) as client,
     ):
         due = time.monotonic()
         while not stop.is_set():

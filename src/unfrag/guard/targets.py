@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.launchers.place import Place
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from unfrag.probes import http
 
 
 class Target(Place, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +25,13 @@ class Target(Place, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def label(self) -> str:
-        return self.name or self.url.split("://")[-1].rstrip("/")
+        """What it is called where people read; without a login that its URL may hold."""
+        return self.name or self.url.split("://")[-1].rpartition("@")[2].rstrip("/")
+
+    @property
+    def identity(self) -> str:
+        """What tells it from every other, also of another machine with the same addresses."""
+        return f"{socket.gethostname()} {self.url} {self}"
 
 
 class _Group(msgspec.Struct):
@@ -56,12 +61,23 @@ def from_file(path: Path) -> list[Target]:
     except msgspec.MsgspecError as fault:
         raise UsageError(f"{path}: {fault}; a list of objects with url, targets or dns is wanted") from fault
     targets = [target for group in found for target in group]
+    for target in targets:
+        checked(target)
     labels = [target.label for target in targets]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise UsageError(f"{path}: {twice} is named twice")
     if not targets:
         raise UsageError(f"{path} names no server")
     return targets
+
+
+def checked(target: Target) -> Target:
+    """The target itself. Raises UsageError: its URL is no address, or its file is not there."""
+    http.client(target.url).close()
+    for path in (target.config, target.compose):
+        if path and not Path(path).exists():
+            raise UsageError(f"{path}: no such file; it is the place of {target.label}")
+    return target
 
 
 def from_dns(name: str, scheme: str = "http") -> list[Target]:
@@ -89,5 +105,5 @@ def _target(entry: dict[str, Any]) -> list[Target]:
     if "targets" not in entry:
         return [msgspec.convert(entry, Target)]
     group = msgspec.convert(entry, _Group)
-    scheme = group.labels.get("__scheme__", "http")
+    scheme = str(group.labels.get("__scheme__", "http"))
     return [Target(url=address if "://" in address else f"{scheme}://{address}") for address in group.targets]

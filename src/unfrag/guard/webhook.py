@@ -13,6 +13,7 @@ import msgspec
 if TYPE_CHECKING:
     from pathlib import Path
 
+_TRY_AGAIN = (401, 403, 404, 408, 425, 429)  # it may be mended, or is busy
 KEPT, _SECONDS, _MOST_SECONDS = 100, 10.0, 300.0
 
 
@@ -60,5 +61,7 @@ class Webhook:
     def _send(self, client: httpx.Client, file: Path) -> bool:
         with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, OSError):
             headers = {"Content-Type": "application/json"}
-            return client.post(self._url, content=file.read_bytes(), headers=headers).is_success
+            answer = client.post(self._url, content=file.read_bytes(), headers=headers)
+            # What it refuses for good must not hold up what comes after.
+            return answer.is_success or (answer.is_client_error and answer.status_code not in _TRY_AGAIN)
         return False

@@ -67,6 +67,9 @@ class Launcher(Protocol):
     def restart(self) -> None:
         """Make the launcher read its file again and start the program anew. Returns before the server is ready."""
 
+    def stop(self) -> None:
+        """Stop the program and leave it stopped."""
+
     def status(self) -> Status: ...
 
     def running(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.commandline import read_flags
@@ -18,7 +19,6 @@ from unfrag.waiting import wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from unfrag.launchers import Launcher, LaunchSpec
 
@@ -85,19 +85,28 @@ def apply(
                 f"{change.spec.path} has changed since it was read: nothing was done. Look at it, then again"
             )
         kept = history.keep(
-            change.spec.path, change.spec.program, change.spec.content, change.content, was_up=not before.failed
+            change.spec.path,
+            change.spec.program,
+            change.spec.content,
+            change.content,
+            was_up=not before.failed,
+            was_stopped=before.state == "STOPPED",
         )
         try:
             write_atomically(change.spec.path, change.content)
             _restart_and_verify(launcher, change, timeout, progress, checks)
         except BaseException as fault:
-            if launcher.read().content == change.spec.content:  # it never came to the change
+            now = _content(change.spec.path)
+            if now == change.spec.content:  # it never came to the change
                 history.mark(kept, "not made")
                 raise
-            _take_back(launcher, change.spec.path, history.before(kept), kept.was_up, timeout, progress, why=fault)
+            edited = ""
+            if now != change.content:
+                edited = f". Somebody edited the file meanwhile: that is kept in {history.keep_edit(kept, now)}"
+            _take_back(launcher, kept, history, timeout, progress, why=fault)
             history.mark(kept, "rolled back")
             if isinstance(fault, UnfragError):
-                raise RolledBack(f"{fault}\nThe change was taken back; {_now(before.failed)}") from fault
+                raise RolledBack(f"{fault}\nThe change was taken back; {_now(kept)}{edited}") from fault
             raise
         history.mark(kept, "applied")
     return kept
@@ -137,17 +146,10 @@ def finish(
             raise UsageError(
                 f"{kept.id} was cut short and {spec.path} was edited since: look at it, restart the server, then again"
             )
-        _take_back(
-            launcher,
-            spec.path,
-            history.before(kept),
-            kept.was_up,
-            timeout,
-            progress,
-            why=UsageError(f"{kept.id} was cut short"),
-        )
+        why = UsageError(f"{kept.id} was cut short")
+        _take_back(launcher, kept, history, timeout, progress, why)
         history.mark(kept, "rolled back")
-        return f"{kept.id} was cut short; it was taken back, and {_now(not kept.was_up)}"
+        return f"{kept.id} was cut short; it was taken back, and {_now(kept)}"
 
 
 def _as_written(launcher: Launcher, spec: LaunchSpec, kept: Kept) -> bool:
@@ -160,8 +162,18 @@ def _as_written(launcher: Launcher, spec: LaunchSpec, kept: Kept) -> bool:
     return not kept.was_up if running is None else read_flags(running) == read_flags(spec.command)
 
 
-def _now(was_down: bool) -> str:
-    return "the server was down before and is left so" if was_down else "the old server runs again"
+def _now(kept: Kept) -> str:
+    if kept.was_up:
+        return "the old server runs again"
+    return "the server was stopped before and is so again" if kept.was_stopped else "the server was down before"
+
+
+def _content(path: Path) -> bytes:
+    """Of a file that may be away, as a drop-in is at first."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _restart(launcher: Launcher, timeout: float, progress: Callable[[str], None]) -> str:
@@ -198,21 +210,23 @@ def _put(path: Path, content: bytes) -> None:
 
 def _take_back(
     launcher: Launcher,
-    path: Path,
-    content: bytes,
-    was_up: bool,
+    kept: Kept,
+    history: History,
     timeout: float,
     progress: Callable[[str], None],
     why: BaseException,
 ) -> None:
+    """The old file, and the old server as it was: up, stopped, or down and left to its launcher."""
     progress("taking the change back")
     try:
         with undisturbed():
-            _put(path, content)
-            if was_up:
+            _put(Path(kept.path), history.before(kept))
+            if kept.was_up:
                 _restart(launcher, timeout, progress)
             else:
                 launcher.restart()
+                if kept.was_stopped:
+                    launcher.stop()
     except UnfragError as fault:
         raise RollbackFailed(f"{why}\nand the old server did not come up again: {fault}") from why
 

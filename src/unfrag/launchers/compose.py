@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import shutil
@@ -44,11 +45,12 @@ class ComposeService:
     """
 
     def __init__(self, path: Path, service: str) -> None:
-        self._path = path
+        self._path = path = path.resolve()  # compose is run in its folder
         self._service = service
-        theirs = path.with_name(f"{path.stem}.override{path.suffix}")
-        self._theirs = [theirs] if theirs.exists() and not _is_ours(theirs) else []
-        self._ours = path.with_name(f"{path.stem}.unfrag{path.suffix}") if self._theirs else theirs
+        overrides = [path.with_name(f"{path.stem}.override{suffix}") for suffix in (".yml", ".yaml")]
+        self._theirs = [file for file in overrides if file.exists() and not _is_ours(file)]
+        own = path.with_name(f"{path.stem}.override{path.suffix}")
+        self._ours = path.with_name(f"{path.stem}.unfrag{path.suffix}") if self._theirs else own
 
     def read(self) -> LaunchSpec:
         """The service's command, from the last file that has one, and our override's bytes, none when there is none.
@@ -56,28 +58,46 @@ class ComposeService:
         Raises:
             UsageError: a file cannot be read, there is no such service, or it leaves its command to the image.
         """
-        files = [self._path, *self._theirs, *([self._ours] if self._ours.exists() else [])]
-        service: dict[str, Any] = {}
-        for file in files:
-            service.update(self._in(file))
-        if not service:
-            raise UsageError(f"{self._path} has no service {self._service}; name the right one with --service")
+        service = self._merged()
         command = service.get("command")
-        if not command:
-            raise UsageError(
-                f"{self._path}: {self._service} leaves its command to the image; write it into the file first"
-            )
+        if not isinstance(command, str | list) or not command:
+            why = "takes its command from what it extends" if service.get("extends") else "leaves it to the image"
+            raise UsageError(f"{self._path}: {self._service} has no command of its own and {why}; write it there first")
         line = command if isinstance(command, str) else shlex.join(map(str, command))
+        try:
+            shlex.split(line)
+        except ValueError as fault:
+            raise UsageError(f"{self._path}: the command of {self._service} cannot be read: {fault}") from fault
         content = self._ours.read_bytes() if self._ours.exists() else b""
-        return LaunchSpec(self._ours, content, self._service, line, _published(service, address(line, self.running)))
+        url = _published(service, address(line, self.running))
+        return LaunchSpec(self._ours, content, self._service, line, url)
 
     def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
-        """The override: the command with the edit made. A ``$`` in a value is doubled."""
+        """The override with the edit made in this service's command; all else stays. A ``$`` in a value is doubled.
+
+        A command that was one text stays one: compose fills in its variables before it is split.
+        """
         command = edit.of(spec.command, lambda value: value.replace("$", "$$"))
         if command == spec.command:
             return spec.content
-        words = json.dumps(shlex.split(command), ensure_ascii=False)  # JSON is YAML
-        return f"{_HEAD}\nservices:\n  {json.dumps(self._service)}:\n    command: {words}\n".encode()
+        yaml = YAML(pure=True)
+        yaml.width = 4096
+        override = yaml.load(spec.content.decode("utf-8")) if spec.content else {}
+        service = override.setdefault("services", {}).setdefault(self._service, {})
+        service["command"] = command if isinstance(self._merged()["command"], str) else shlex.split(command)
+        written = io.BytesIO()
+        yaml.dump(override, written)
+        head = b"" if spec.content.startswith(_HEAD.encode()) else f"{_HEAD}\n".encode()
+        return head + written.getvalue()
+
+    def _merged(self) -> dict[str, Any]:
+        """The service, each key as the last of its files has it. Raises UsageError: there is none."""
+        service: dict[str, Any] = {}
+        for file in (self._path, *self._theirs, *([self._ours] if self._ours.exists() else [])):
+            service.update(self._in(file))
+        if not service:
+            raise UsageError(f"{self._path} has no service {self._service}; name the right one with --service")
+        return service
 
     def warnings(self) -> list[str]:
         """A container that is restarted for ever, whatever a guard's budget says."""
@@ -95,6 +115,10 @@ class ComposeService:
         files = [self._path, *self._theirs, *([self._ours] if self._ours.exists() else [])]
         named = [word for file in files for word in ("-f", str(file))]
         _run([*tool, *named, "up", "-d", "--no-deps", "--force-recreate", self._service], self._path.parent)
+
+    def stop(self) -> None:
+        _, engine = _tools()
+        _run([engine, "stop", self._container()], None)
 
     def status(self) -> Status:
         """Raises NotEnoughEvidence: the container engine does not answer, or there is no container of the service."""
@@ -152,7 +176,8 @@ class ComposeService:
 def _published(service: dict[str, Any], own: str) -> str:
     """The server's address on this machine: its published port, or its own where it shares the network."""
     inside = own.rpartition(":")[2]
-    for port in service.get("ports") or ():
+    ports = service.get("ports")
+    for port in ports if isinstance(ports, list) else ():
         if isinstance(port, dict):
             if str(port.get("target")) == inside and port.get("published"):
                 return f"http://127.0.0.1:{port['published']}"

@@ -31,6 +31,7 @@ class Kept(msgspec.Struct, frozen=True):
     after_sha256: str
     state: str
     was_up: bool = True
+    was_stopped: bool = False
 
 
 class History:
@@ -39,21 +40,39 @@ class History:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or state_dir() / "changes"
 
-    def keep(self, path: Path, program: str, before: bytes, after: bytes, was_up: bool = True) -> Kept:
-        """Put both contents on disk before anything changes. Raises UsageError: the place cannot be written."""
+    def keep(
+        self,
+        path: Path,
+        program: str,
+        before: bytes,
+        after: bytes,
+        was_up: bool = True,
+        was_stopped: bool = False,
+    ) -> Kept:
+        """Put both contents on disk before anything changes, for the owner's eyes: they may hold keys.
+
+        Raises:
+            UsageError: the place cannot be written.
+        """
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"-{time.time_ns() % 10**9:09d}"
-        kept = Kept(
-            f"{stamp}-{program}", str(path.resolve()), program, digest(before), digest(after), "pending", was_up
-        )
+        hashes = digest(before), digest(after)
+        kept = Kept(f"{stamp}-{program}", str(path.resolve()), program, *hashes, "pending", was_up, was_stopped)
         folder = self._folder / kept.id
         try:
-            folder.mkdir(parents=True)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(mode=0o700)
         except OSError as fault:
             raise UsageError(f"no backup can be kept in {folder}: {fault.strerror}. Nothing was changed") from fault
         write_atomically(folder / "before", before)
         write_atomically(folder / "after", after)
         self.mark(kept, "pending")
         return kept
+
+    def keep_edit(self, kept: Kept, content: bytes) -> Path:
+        """What somebody else wrote into the file while the change was made; where it is kept."""
+        path = self._folder / kept.id / "edited"
+        write_atomically(path, content)
+        return path
 
     def mark(self, kept: Kept, state: str) -> None:
         record = msgspec.structs.replace(kept, state=state)

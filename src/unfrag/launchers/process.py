@@ -28,7 +28,8 @@ def address(command: str, running: Callable[[], str] | None = None) -> str:
             return address(running())
     host = flags.get("--host") or "127.0.0.1"
     host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
-    return f"http://{f'[{host}]' if ':' in host else host}:{flags.get('--port') or 8000}"
+    scheme = "https" if flags.get("--ssl-certfile") or flags.get("--ssl-keyfile") else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{flags.get('--port') or 8000}"
 
 
 def command_of(pid: int) -> str:

@@ -89,6 +89,9 @@ class SupervisorProgram:
         except xmlrpc.client.Fault as fault:
             raise NotEnoughEvidence(f"supervisord refuses: {fault.faultString}; see its own log") from fault
 
+    def stop(self) -> None:
+        self._stop(self._supervisord())
+
     def status(self) -> Status:
         """Raises NotEnoughEvidence: supervisord does not answer or does not know the program."""
         info = self._must_know(self._supervisord())

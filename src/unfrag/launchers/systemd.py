@@ -78,6 +78,9 @@ class SystemdUnit:
         self._systemctl("reset-failed", self._unit, check=False)
         self._systemctl("restart", self._unit)
 
+    def stop(self) -> None:
+        self._systemctl("stop", self._unit)
+
     def status(self) -> Status:
         """Raises NotEnoughEvidence: systemd does not answer."""
         shown = self._systemctl("show", "--property=ActiveState,SubState,MainPID", self._unit)

@@ -16,6 +16,7 @@ import msgspec
 from unfrag.errors import UsageError
 from unfrag.facts import NO_ANSWER, Unknown
 from unfrag.probes import health, metrics
+from unfrag.probes.host import is_here
 
 if TYPE_CHECKING:
     from unfrag.facts import Metrics, Pool
@@ -29,8 +30,12 @@ class _Faulty(Exception):
     """Why a question was not answered."""
 
 
-def client(url: str) -> httpx.Client:
+def client(url: str, key: str | None = None) -> httpx.Client:
     """A client for one server. Proxies of the environment are not used: a server is asked directly.
+
+    Args:
+        url: its certificate is verified, but for a server on this machine, whose address no certificate names.
+        key: the server's API key.
 
     Raises:
         UsageError: this is no address of a server.
@@ -42,7 +47,14 @@ def client(url: str) -> httpx.Client:
         good = False
     if not good:
         raise UsageError(f"--url {url!r} is no address; write http://HOST:PORT")
-    return httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, max_redirects=_REDIRECTS)
+    return httpx.Client(
+        base_url=url,
+        timeout=TIMEOUT_SECONDS,
+        trust_env=False,
+        max_redirects=_REDIRECTS,
+        verify=parts.scheme == "https" and not is_here(url),
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+    )
 
 
 def own_token() -> dict[str, str]:
