@@ -99,6 +99,17 @@ def _flags(words: list[Word]) -> list[_Flag]:
     return found
 
 
+def strays(text: str) -> dict[str, list[str]]:
+    """The words behind a flag and its one value: a second value of it, or nobody's. By the flag before them."""
+    words = split(text)
+    flags = _flags(words)
+    ends = [*(flag.first for flag in flags[1:]), len(words)]
+    found = {
+        flag.name: [word.text for word in words[flag.last + 1 : end]] for flag, end in zip(flags, ends, strict=False)
+    }
+    return {name: rest for name, rest in found.items() if rest}
+
+
 def read_flags(text: str) -> dict[str, str | None]:
     """Every ``--flag``, last one wins; the value is None for a bare flag."""
     return {flag.name: flag.value for flag in _flags(split(text))}
@@ -129,7 +140,15 @@ def change_flags(text: str, changes: dict[str, str | None], remove: tuple[str, .
         edits.append((end, end, "".join(" " + flag for flag in new)))
     for start, end, replacement in sorted(edits, reverse=True):
         text = text[:start] + replacement + text[end:]
-    return text
+    return _ended(text) if edits else text
+
+
+def _ended(text: str) -> str:
+    """Behind its last word a line goes on no more."""
+    words = split(text)
+    end = words[-1].end if words else 0
+    behind = re.sub(r"[ \t]*\\(?=\r?\n)", "", text[end:])
+    return text[:end] + (behind if behind.strip() else "")
 
 
 def change_words(text: str, words: dict[str, str]) -> str:
@@ -152,8 +171,6 @@ def _with_space(text: str, start: int, end: int) -> tuple[int, int]:
     rest = re.match(r"[ \t]*\\?(?:\r?\n|$)", text[end:])
     if start and text[start - 1] == "\n" and rest is not None:
         end += rest.end()
-        if end == len(text):  # the last line: the one before it goes on no more
-            start = len(re.sub(r"[ \t]*\\?\r?\n$", "", text[:start]))
     return start, end
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from unfrag.errors import UsageError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, private: bool = False) -> None:
     """Replace a file's content: afterwards it holds the old bytes or the new, whatever happens in between.
 
-    Keeps mode and owner; follows a symbolic link to the file behind it.
+    Keeps mode and owner; follows a symbolic link to the file behind it. ``private``: a new file is its owner's alone.
 
     Raises:
         UsageError: the file or its folder cannot be written. Nothing has changed then.
@@ -35,7 +35,7 @@ def write_atomically(path: Path, content: bytes) -> None:
                     os.chown(temporary, path.stat().st_uid, path.stat().st_gid)
             else:
                 os.umask(umask := os.umask(0))
-                os.chmod(temporary, 0o666 & ~umask)
+                os.chmod(temporary, 0o600 if private else 0o666 & ~umask)
             os.replace(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)

@@ -34,6 +34,7 @@ _COUNTS = (
     *("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-num-seqs", "--block-size"),
     *("--max-model-len", "--max-num-batched-tokens"),
 )
+_VARIABLE = re.compile(r"[%$]")
 _VLLM_LINE = re.compile(r"\b(?:vllm|unfrag) serve\b|vllm\.entrypoints")
 
 
@@ -85,16 +86,28 @@ def check(launch: Launch | Unknown, engine: str | Unknown, version: str | Unknow
 def _value(flag: str, value: str | None) -> str | None:
     """What is wrong with a value, of the flags that decide about memory."""
     if value is None:
-        return None
+        return "it needs a value" if flag in (*_SHARES, *_COUNTS, *_VALUES, "--port") else None
+    return _misspelled(flag, value) or _no_number(flag, value)
+
+
+def _misspelled(flag: str, value: str) -> str | None:
     better = _VALUES.get(flag, {}).get(value)
     if better:
         return f"{value} is spelled {better}"
-    if flag in _SHARES and not _is_share(value):
-        return f"{value} is no share: above 0 and at most 1"
-    if flag in _COUNTS and not re.fullmatch(r"\d+(?:\.\d+)?[kKmMgG]?|auto", value):
-        return f"{value} is no whole number"
     if flag == "--kv-cache-dtype" and not re.match(r"auto|(?:b?float|fp|int|nvfp|turboquant|mxfp)\w*$", value):
         return f"{value} is no type of a KV cache"
+    return None
+
+
+def _no_number(flag: str, value: str) -> str | None:
+    if flag in _SHARES and not _is_share(value):
+        return f"{value} is no share: above 0 and at most 1"
+    if flag == "--max-model-len" and value == "-1":  # as much as fits
+        return None
+    if flag in _COUNTS and not re.fullmatch(r"0*[1-9]\d*(?:\.\d+)?[kKmMgG]?|0\.\d+[kKmMgG]|auto", value):
+        return f"{value} is no whole number above 0"
+    if flag == "--port" and not _VARIABLE.search(value) and not (value.isdecimal() and 0 < int(value) < 65_536):
+        return f"{value} is no port"
     return None
 
 

@@ -114,6 +114,47 @@ def test_a_webhook_that_was_away_gets_the_latest_in_order(tmp_path):
     assert len(got) >= KEPT - 1
 
 
+def test_a_message_that_is_refused_holds_up_no_other(tmp_path):
+    got = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            number = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["n"]
+            got.append(number)
+            self.send_response(400 if number == 0 else 200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Hook) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        hook = Webhook(f"http://127.0.0.1:{server.server_port}/", tmp_path)
+        for n in range(3):
+            hook.tell({"n": n})
+        until(lambda: got == [0, 1, 2])
+        hook.stop()
+        server.shutdown()
+        thread.join()
+
+
+def test_a_dry_run_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNFRAG_STATE", str(tmp_path / "state"))
+    words = ["guard", "--url", "http://who:hunter2@127.0.0.1:9", "--log", str(tmp_path / "log"), "--once"]
+    assert cli.main([*words, "--dry-run"]) == 0
+    assert not (tmp_path / "state").exists()
+    assert cli.main(words) == 0
+    written = "".join(capsys.readouterr()) + "".join(str(path) for path in tmp_path.rglob("*"))
+    assert "hunter2" not in written + (tmp_path / "log").read_text()
+
+
+def test_two_servers_of_one_name_are_two(tmp_path):
+    one, two = (targets.Target(url=url, name="glm_vllm") for url in ("http://127.0.0.1:1", "http://127.0.0.1:2"))
+    memories = [Memory(tmp_path, target.label, target.identity) for target in (one, two)]
+    assert all(memory.elected() for memory in memories)
+
+
 def test_targets_are_a_list_or_prometheus_own_file(tmp_path):
     file = tmp_path / "targets.json"
     file.write_text(

@@ -1,4 +1,6 @@
+import http.server
 import socket
+import threading
 
 import pytest
 
@@ -28,6 +30,33 @@ def test_a_dead_supervisord_is_said_without_its_password():
 def test_a_missing_socket_is_said(tmp_path):
     with pytest.raises(NotEnoughEvidence, match="No such file"):
         Supervisord(f"unix://{tmp_path}/none.sock").call("getState")
+
+
+def test_one_that_takes_the_call_and_never_answers_is_given_up():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(NotEnoughEvidence, match="does not answer"),
+    ):
+        Supervisord(f"http://127.0.0.1:{silent.getsockname()[1]}", seconds=0.3).call("getState")
+
+
+def test_another_program_on_its_port_is_said():
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/xml")
+            self.end_headers()
+            self.wfile.write(b"<html>hello")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as other:
+        thread = threading.Thread(target=other.handle_request)
+        thread.start()
+        with pytest.raises(NotEnoughEvidence, match="does not answer"):
+            Supervisord(f"http://127.0.0.1:{other.server_port}").call("getState")
+        thread.join()
 
 
 def test_another_scheme_is_a_usage_error():

@@ -105,11 +105,20 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]
     """The flags to set, and the KV tokens that a plan promises. Raises UsageError."""
     import shlex
 
-    from unfrag.commandline import read_flags
+    from unfrag.commandline import read_flags, strays
     from unfrag.errors import UsageError
     from unfrag.plan.effect import read_plan
 
-    wanted, expected = read_flags(shlex.join(args.flags)), None
+    said = shlex.join(args.flags)
+    short = next((word for word in args.flags if word.startswith("-") and not word.startswith("--")), None)
+    alone = next((word for words in strays(said).values() for word in words), None)
+    if args.flags and not args.flags[0].startswith("-"):
+        alone = args.flags[0]
+    if short is not None and not short[1:].replace(".", "").isdecimal():
+        raise UsageError(f"{short}: write the flag's long name, such as --tensor-parallel-size")
+    if alone is not None:
+        raise UsageError(f"{alone} belongs to no flag: give each flag one value, and edit those of several by hand")
+    wanted, expected = read_flags(said), None
     if args.plan is not None:
         given = read_plan(args.plan)
         wanted, expected = {**given.wanted, **wanted}, given.kv_tokens
@@ -130,12 +139,15 @@ def _planned(launcher: Launcher, given: dict[str, str | None], unset: list[str])
     from unfrag.spellings import repair_line
 
     command = launcher.read().command
+    _must_be_editable(command, {*map(flag_name, given), *("--" + name.lstrip("-").replace("_", "-") for name in unset)})
     flags, words, notes = repair_line(command, given)
     edit = Edit(flags, tuple("--" + name.lstrip("-").replace("_", "-") for name in unset), words)
     planned = change.plan(launcher, edit)
     after = edit.of(command)
-    with http.client(planned.spec.url) as server:
-        version = http.read_version(server)
+    version: str | Unknown = Unknown("the server does not run")
+    if planned.spec.url:
+        with http.client(planned.spec.url) as server:
+            version = http.read_version(server)
     wrong = vllm_flags.check(launch.of_text(after, "the new command"), Unknown(""), version)
     for flag, why in wrong:
         if flag in map(flag_name, flags):
@@ -145,13 +157,26 @@ def _planned(launcher: Launcher, given: dict[str, str | None], unset: list[str])
     return planned, notes + costs({flag: value for flag, value in flags.items() if now.get(flag) != value})
 
 
+def _must_be_editable(command: str, flags: set[str]) -> None:
+    """Raises UsageError: the server's words are not the command's own, or a flag to be changed has several values."""
+    from unfrag.commandline import split, strays
+    from unfrag.errors import UsageError
+
+    words = [word.text for word in split(command)]
+    if words and words[0].rsplit("/", 1)[-1] in ("sh", "bash", "dash", "zsh") and "-c" in words:
+        raise UsageError(f"the command starts {words[0]} -c: write the server's own command there, or edit it by hand")
+    several = next((flag for flag in strays(command) if flag in flags), None)
+    if several is not None:
+        raise UsageError(f"{several} has several values in the command: edit it by hand. Nothing was changed")
+
+
 def _before(planned: Change, launcher: Launcher, fail_on: str) -> Before | None:
     """The server as it is now; None where it is down, and nothing can be compared."""
     from unfrag.errors import UnfragError
     from unfrag.launchers.noworse import Before
 
     try:
-        is_down = launcher.status().failed
+        is_down = launcher.status().failed or not planned.spec.url
     except UnfragError:  # a dry run goes on; a change asks again, and ends there
         is_down = True
     return None if is_down else Before(planned.spec.url, fail_on)

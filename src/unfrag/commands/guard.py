@@ -129,6 +129,8 @@ def targets(args: argparse.Namespace) -> list[Target]:
     if launcher is None:
         return [target]
     spec = launcher.read()
+    if not spec.url:
+        raise UsageError(f"the port of {spec.program} is a variable, and it does not run: start it first")
     return [msgspec.structs.replace(target, url=spec.url, name=spec.program)]
 
 

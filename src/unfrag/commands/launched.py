@@ -40,6 +40,9 @@ def place(args: argparse.Namespace) -> Place:
 
 def launcher_named(args: argparse.Namespace) -> Launcher:
     """By the arguments, of which one is required."""
+    from unfrag.errors import UsageError
+
     launcher = place(args).launcher()
-    assert launcher is not None
+    if launcher is None:
+        raise UsageError("--config, --unit or --compose is empty: name the server's place")
     return launcher

@@ -57,7 +57,7 @@ class Fleet:
         known = {one.target: one for one in self.watched}
         for target in targets:
             if target not in known:
-                self._audit.write(target.label, "watched", url=target.url)
+                self._audit.write(target.label, "watched")
         for target in known.keys() - set(targets):
             known[target].let_go()
             self._audit.write(target.label, "let go", why="it is no longer among the targets")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ Type=notify
 ExecStart={command}
 Restart=on-failure
 RestartSec=5
-WatchdogSec=300
+WatchdogSec={watchdog}
 MemoryMax=256M
 
 [Install]
@@ -70,13 +71,13 @@ def install(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> 
         return 0
     if not path.parent.is_dir():
         raise UsageError(f"there is no {path.parent} here; --dry-run prints the file")
-    write_atomically(path, content.encode())
+    write_atomically(path, content.encode(), private=args.manager != "cron")
     err().print(f"{path} is written. Now: {then}", markup=False)
     return 0
 
 
 def unit(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> str:
-    """The file's content: this interpreter, the flags that were given, and nothing secret."""
+    """The file's content: this interpreter and the flags that were given, a webhook's token among them."""
     words = [
         sys.executable,
         "-m",
@@ -94,5 +95,9 @@ def unit(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> str
         hour, minute = (policy.nightly or "02:00").split(":")
         flush = " ; ".join(shlex.join([sys.executable, "-m", "unfrag", "flush", "--url", one.url]) for one in watched)
         return _CRON.format(hour=int(hour), minute=int(minute), flush=flush, log=shlex.quote(str(args.log)))
-    template = _SYSTEMD if args.manager == "systemd" else _SUPERVISOR
-    return template.format(command=shlex.join(words).replace("%", "%%"))
+    command = shlex.join(words).replace("%", "%%")
+    if args.manager == "supervisor":
+        return _SUPERVISOR.format(command=command)
+    # It is fed once a round, and a round may hold a drain and a restart.
+    watchdog = math.ceil(2 * policy.interval + policy.drain_seconds + 300)
+    return _SYSTEMD.format(command=command.replace("$", "$$"), watchdog=watchdog)

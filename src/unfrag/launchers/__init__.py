@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LaunchSpec:
-    """How a server is started now: its configuration file, its bytes, the command in it, and where it answers."""
+    """How a server is started now: its configuration file, its bytes, the command in it, and where it answers.
+
+    ``url`` is empty where the file leaves the port to a variable and the server does not run.
+    """
 
     path: Path
     content: bytes

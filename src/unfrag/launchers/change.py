@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.commandline import read_flags
-from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
+from unfrag.errors import NeverReady, RollbackFailed, RolledBack, UnfragError, UsageError
 from unfrag.files import write_atomically
 from unfrag.launchers import Edit
 from unfrag.launchers.history import History, Kept, digest
 from unfrag.launchers.lock import only_one
 from unfrag.launchers.verify import problems
+from unfrag.redaction import redact
 from unfrag.session import undisturbed
 from unfrag.waiting import wait_ready
 
@@ -41,9 +42,10 @@ class Change:
         return self.content == self.spec.content
 
     def diff(self) -> str:
-        """Unified diff of the file."""
+        """Unified diff of the file, without keys."""
         before, after = (text.decode("utf-8", "replace").splitlines() for text in (self.spec.content, self.content))
-        return "\n".join(difflib.unified_diff(before, after, str(self.spec.path), str(self.spec.path), lineterm=""))
+        lines = difflib.unified_diff(before, after, str(self.spec.path), str(self.spec.path), lineterm="")
+        return "\n".join(map(redact, lines))
 
 
 def plan(launcher: Launcher, edit: Edit) -> Change:
@@ -178,8 +180,10 @@ def _content(path: Path) -> bytes:
 
 def _restart(launcher: Launcher, timeout: float, progress: Callable[[str], None]) -> str:
     """Restart with what the file says now, and wait until the server is ready; its URL."""
-    url = launcher.read().url
     launcher.restart()
+    url = launcher.read().url
+    if not url:
+        raise NeverReady(f"the port of {launcher.read().program} cannot be found out: write it into its command")
     wait_ready(url, timeout, lambda: _gave_up(launcher), launcher.tail, progress)
     return url
 

@@ -175,7 +175,7 @@ class ComposeService:
 
 def _published(service: dict[str, Any], own: str) -> str:
     """The server's address on this machine: its published port, or its own where it shares the network."""
-    inside = own.rpartition(":")[2]
+    inside = own.rpartition(":")[2] or "8000"
     ports = service.get("ports")
     for port in ports if isinstance(ports, list) else ():
         if isinstance(port, dict):

@@ -63,15 +63,15 @@ class History:
             folder.mkdir(mode=0o700)
         except OSError as fault:
             raise UsageError(f"no backup can be kept in {folder}: {fault.strerror}. Nothing was changed") from fault
-        write_atomically(folder / "before", before)
-        write_atomically(folder / "after", after)
+        write_atomically(folder / "before", before, private=True)
+        write_atomically(folder / "after", after, private=True)
         self.mark(kept, "pending")
         return kept
 
     def keep_edit(self, kept: Kept, content: bytes) -> Path:
         """What somebody else wrote into the file while the change was made; where it is kept."""
         path = self._folder / kept.id / "edited"
-        write_atomically(path, content)
+        write_atomically(path, content, private=True)
         return path
 
     def mark(self, kept: Kept, state: str) -> None:

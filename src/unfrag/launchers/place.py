@@ -11,6 +11,7 @@ import msgspec
 from unfrag.launchers.compose import ComposeService
 from unfrag.launchers.supervisor import SupervisorProgram
 from unfrag.launchers.systemd import SystemdUnit
+from unfrag.redaction import redact
 
 if TYPE_CHECKING:
     from unfrag.launchers import Launcher
@@ -53,4 +54,5 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return ["--config", self.config, *program, *server]
 
     def __str__(self) -> str:
-        return shlex.join(self.words())
+        """For people to read: a password in ``server`` is not shown."""
+        return redact(shlex.join(self.words()))

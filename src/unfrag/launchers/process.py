@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def address(command: str, running: Callable[[], str] | None = None) -> str:
-    """The URL that a server started with this command answers on, from this machine.
+    """The URL that a server started with this command answers on, from this machine; empty when it is not known.
 
     Args:
         running: gives the command line that runs, where a file leaves the port to a variable.
@@ -26,6 +26,8 @@ def address(command: str, running: Callable[[], str] | None = None) -> str:
     if running is not None and not (flags.get("--port") or "8000").isdecimal():
         with contextlib.suppress(UnfragError):
             return address(running())
+    if not (flags.get("--port") or "8000").isdecimal():
+        return ""
     host = flags.get("--host") or "127.0.0.1"
     host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     scheme = "https" if flags.get("--ssl-certfile") or flags.get("--ssl-keyfile") else "http"

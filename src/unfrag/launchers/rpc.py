@@ -8,18 +8,20 @@ import xmlrpc.client
 from configparser import RawConfigParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
+from xml.parsers.expat import ExpatError
 
 from unfrag.errors import NotEnoughEvidence, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TIMEOUT_SECONDS = 90.0  # stopProcess answers when the program has stopped; stopwaitsecs bounds that
+STOPPING_SECONDS = 90.0  # stopProcess answers when the program has stopped; stopwaitsecs bounds that
+_SHORT_SECONDS = 10.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -29,12 +31,23 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, seconds: float) -> None:
         super().__init__()
-        self._path = path
+        self._path, self._seconds = path, seconds
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        return _UnixConnection(self._path, self._seconds)
+
+
+class _TcpTransport(xmlrpc.client.Transport):
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = super().make_connection(host)  # it takes the login out of the address
+        connection.timeout = self._seconds
+        return connection
 
 
 class Supervisord:
@@ -42,15 +55,18 @@ class Supervisord:
 
     Args:
         server: ``unix:///run/supervisor.sock`` or ``http://user:password@127.0.0.1:9001``, as supervisorctl's ``-s``.
+        seconds: that one answer may take.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, seconds: float = _SHORT_SECONDS) -> None:
         self.server = server
         parts = urlsplit(server)
         if parts.scheme == "unix":
-            self._proxy = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_UnixTransport(parts.path))
+            self._proxy = xmlrpc.client.ServerProxy(
+                "http://localhost/RPC2", transport=_UnixTransport(parts.path, seconds)
+            )
         elif parts.scheme == "http":
-            self._proxy = xmlrpc.client.ServerProxy(server.rstrip("/") + "/RPC2")
+            self._proxy = xmlrpc.client.ServerProxy(server.rstrip("/") + "/RPC2", transport=_TcpTransport(seconds))
         else:
             raise UsageError(f"--server {server}: want unix:///path/to.sock or http://host:port")
 
@@ -65,7 +81,7 @@ class Supervisord:
             return getattr(self._proxy.supervisor, method)(*args)
         except xmlrpc.client.Fault:
             raise
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as fault:
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as fault:
             shown = urlsplit(self.server)._replace(netloc=urlsplit(self.server).netloc.rpartition("@")[2]).geturl()
             if isinstance(fault, xmlrpc.client.ProtocolError) and fault.errcode == http.client.UNAUTHORIZED:
                 raise NotEnoughEvidence(f"supervisord at {shown} wants another name or password") from fault
@@ -87,7 +103,7 @@ def find_server(*files: Path) -> str | None:
             continue
         socket_path = ini.get("unix_http_server", "file", fallback=None)
         if socket_path:
-            return f"unix://{socket_path}"
+            return f"unix://{socket_path.replace('%(here)s', str(path.resolve().parent))}"
         port = ini.get("inet_http_server", "port", fallback=None)
         if port:
             user = ini.get("inet_http_server", "username", fallback="")

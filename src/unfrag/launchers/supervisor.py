@@ -12,7 +12,7 @@ from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.ini import CommandPlace, find_command, included, options
 from unfrag.launchers.process import address, command_of
-from unfrag.launchers.rpc import Supervisord, find_server
+from unfrag.launchers.rpc import STOPPING_SECONDS, Supervisord, find_server
 from unfrag.waiting import tail
 
 _STOPPING_SECONDS = 120.0
@@ -44,7 +44,14 @@ class SupervisorProgram:
         return LaunchSpec(path, content, self._program, command, address(command, self.running))
 
     def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
-        """See :class:`unfrag.launchers.Launcher`. A ``%`` in a value is doubled, as supervisor wants it."""
+        """See :class:`unfrag.launchers.Launcher`. A ``%`` in a value is doubled, as supervisor wants it.
+
+        Raises:
+            UsageError: a value that no INI file can hold.
+        """
+        for flag, value in edit.flags.items():
+            if value is not None and re.search(r"[\r\n]|\s[;#]", value):
+                raise UsageError(f"{flag}: a supervisor file cannot hold a line break, or a ; or # behind a space")
         text = self._place(spec.content).edited(
             lambda command: edit.of(command, lambda value: value.replace("%", "%%"))
         )
@@ -71,7 +78,7 @@ class SupervisorProgram:
 
     def restart(self) -> None:
         """``reread``, ``update`` and, when the file did not change the program, ``restart``."""
-        supervisord = self._supervisord()
+        supervisord = self._supervisord(STOPPING_SECONDS)
         try:
             known = self._info(supervisord)
             group = known["group"] if known else self._program
@@ -90,7 +97,7 @@ class SupervisorProgram:
             raise NotEnoughEvidence(f"supervisord refuses: {fault.faultString}; see its own log") from fault
 
     def stop(self) -> None:
-        self._stop(self._supervisord())
+        self._stop(self._supervisord(STOPPING_SECONDS))
 
     def status(self) -> Status:
         """Raises NotEnoughEvidence: supervisord does not answer or does not know the program."""
@@ -120,11 +127,11 @@ class SupervisorProgram:
     def _place(self, content: bytes) -> CommandPlace:
         return find_command(_text(content), self._program)
 
-    def _supervisord(self) -> Supervisord:
+    def _supervisord(self, seconds: float | None = None) -> Supervisord:
         server = self._server or find_server(self._path, *MAIN_FILES)
         if server is None:
             raise UsageError(f"no supervisord address in {self._path} or {MAIN_FILES[0]}; give it with --server")
-        return Supervisord(server)
+        return Supervisord(server) if seconds is None else Supervisord(server, seconds)
 
     def _info(self, supervisord: Supervisord) -> dict[str, Any] | None:
         """Raises UsageError: the program is several processes, or cannot be restarted without others of its group."""

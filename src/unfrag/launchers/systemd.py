@@ -59,7 +59,14 @@ class SystemdUnit:
         return LaunchSpec(path, content, self._unit, commands[0], address(commands[0], self.running))
 
     def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
-        """The drop-in: the unit's command with the edit made. A ``%`` or ``$`` in a value is doubled."""
+        """The drop-in: the unit's command with the edit made. A ``%`` or ``$`` in a value is doubled.
+
+        Raises:
+            UsageError: a value that no unit can hold.
+        """
+        for flag, value in edit.flags.items():
+            if value is not None and re.search(r"[\r\n]", value):
+                raise UsageError(f"{flag}: a unit cannot hold a line break in a value")
         command = edit.of(spec.command, lambda value: value.replace("%", "%%").replace("$", "$$"))
         if command == spec.command:
             return spec.content

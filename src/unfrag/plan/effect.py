@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -26,30 +26,36 @@ _MOVE_BYTES = (
 )
 
 
+class Chosen(msgspec.Struct, frozen=True):
+    """One flag; ``value`` None: bare."""
+
+    flag: Annotated[str, msgspec.Meta(pattern=r"^--[a-z0-9][a-z0-9.-]*$")]
+    value: str | None
+
+
 class Given(msgspec.Struct, frozen=True):
     """A plan as `unfrag plan --json` wrote it, as far as a change needs it."""
 
-    flags: tuple[dict[str, Any], ...]
-    kv_tokens: int | None = None
+    flags: tuple[Chosen, ...]
+    kv_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     fits: bool | None = None
 
     @property
     def wanted(self) -> dict[str, str | None]:
-        return {str(one["flag"]): one["value"] for one in self.flags}
+        return {one.flag: one.value for one in self.flags}
 
 
 def read_plan(path: Path) -> Given:
     """Raises UsageError: it is none, or one that does not fit."""
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Given)
-        names = [(one["flag"], one["value"]) for one in found.flags]
     except OSError as fault:
         raise UsageError(f"{path}: {fault.strerror}") from fault
-    except (msgspec.MsgspecError, KeyError) as fault:
+    except msgspec.MsgspecError as fault:
         raise UsageError(f"{path} is not what `unfrag plan --json` prints: {fault}") from fault
     if found.fits is False:
         raise UsageError(f"{path} is a plan that does not fit: nothing was changed")
-    if not names:
+    if not found.flags:
         raise UsageError(f"{path} sets no flags")
     return found
 
