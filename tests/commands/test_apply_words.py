@@ -19,7 +19,7 @@ def file(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--max-num-seqs", "16", "32"], "32 belongs to no flag"),
+        (["--max-num-seqs", "16", "32"], "32 behind --max-num-seqs belongs to no flag"),
         (["16"], "16 belongs to no flag"),
         (["-tp", "2"], "long name"),
         (["--block-size"], "needs a value"),

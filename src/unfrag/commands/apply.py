@@ -111,7 +111,7 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]
 
     said = shlex.join(args.flags)
     short = next((word for word in args.flags if word.startswith("-") and not word.startswith("--")), None)
-    alone = next((word for words in strays(said).values() for word in words), None)
+    alone = next((f"{words[0]} behind {flag}" for flag, words in strays(said).items()), None)
     if args.flags and not args.flags[0].startswith("-"):
         alone = args.flags[0]
     if short is not None and not short[1:].replace(".", "").isdecimal():
