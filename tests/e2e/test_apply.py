@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -101,6 +102,34 @@ def test_a_flag_of_the_plugin_brings_the_line_that_starts_it(own_rig):
     assert httpx.get(f"{own_rig.url}/health").json()["memory_stats"]["pool"] == "contiguous"
     assert unfrag(own_rig, "rollback").returncode == 0
     assert own_rig.config.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_what_somebody_wrote_meanwhile_is_kept(own_rig):
+    before = own_rig.config.read_bytes()
+    command = [sys.executable, "-m", "unfrag", "apply", "--config", str(own_rig.config), "--server", own_rig.server]
+    process = subprocess.Popen([*command, "--", "--max-model-len", "9000000"], stderr=subprocess.PIPE, text=True)
+    until(lambda: b"9000000" in own_rig.config.read_bytes())
+    with own_rig.config.open("ab") as file:
+        file.write(b"; mine\n")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 4, err
+    kept = Path(err.split("that is kept in ")[1].splitlines()[0])
+    assert kept.read_bytes().endswith(b"; mine\n")
+    assert kept.stat().st_mode & 0o077 == 0
+    assert own_rig.config.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_server_that_was_stopped_is_stopped_again(own_rig):
+    own_rig.launcher.stop()
+    try:
+        done = unfrag(own_rig, "apply", "--", "--max-model-len", "9000000")
+        assert (done.returncode, "is so again" in done.stderr) == (4, True), done.stderr
+        assert own_rig.launcher.status().state == "STOPPED"
+    finally:
+        own_rig.launcher.restart()
+        own_rig.wait_ready()
 
 
 @pytest.mark.slow
