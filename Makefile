@@ -29,7 +29,7 @@ demo: setup ## The whole thing on this machine's CPU, three repeats with their s
 demo-quick: setup ## The same with one repeat (4 minutes)
 	$(BIN)/unfrag demo --quick
 
-test: setup ## All tests, the ones on a real engine included (13 minutes)
+test: setup ## All tests, the ones on a real engine included (11 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup ## Every kill point of apply, every fault of the guard, systemd, compose (an hour)
