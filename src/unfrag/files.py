@@ -43,6 +43,16 @@ def write_atomically(path: Path, content: bytes, private: bool = False) -> None:
         raise UsageError(f"{path} cannot be written: {fault.strerror}. Nothing was changed") from fault
 
 
+def read_if_there(path: Path) -> bytes:
+    """A file's bytes, none when there is no such file. Raises UsageError: it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as fault:
+        raise UsageError(f"{path}: {fault.strerror}") from fault
+
+
 def must_be_writable(path: Path) -> None:
     """Find out before long work whether its result can be written. Raises UsageError; leaves nothing behind."""
     if path.is_dir():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from unfrag.errors import NeverReady
+from unfrag.probes import http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def wait_ready(
         NeverReady: with the reason and the log's last lines.
     """
     started, shown = time.monotonic(), -1
-    with httpx.Client(base_url=url, timeout=2.0, trust_env=False, verify=False) as client:
+    with http.client(url) as client:
         while True:
             seconds = time.monotonic() - started
             why = gave_up()

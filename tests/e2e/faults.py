@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 
 import httpx
 import psutil
 
+from tests.clients import Clients
 from unfrag.launchers.rpc import Supervisord
 from unfrag.rig.environment import SERVED_NAME
 
@@ -42,7 +42,7 @@ def restart_supervisord(rig):
     Supervisord(rig.server).call("restart")
 
 
-class Load:
+class Load(Clients):
     """Clients that ask without a pause, each waiting for its answer. What was asked, when, and what came of it.
 
     A client that is refused (503, or nobody listens) asks again after a moment, as clients behind a balancer do.
@@ -50,8 +50,7 @@ class Load:
 
     def __init__(self, rig, clients=8, tokens=(16, 40, 64, 88, 112), words=(20, 60, 100, 140, 180)):
         self._rig, self._tokens, self._words = rig, tokens, words
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(clients)]
+        super().__init__(clients)
         self.asked: list[tuple[float, float, str]] = []
         """Begun, ended, and ``served``, ``refused`` (503 with Retry-After), ``cut`` or another status."""
 
@@ -59,21 +58,11 @@ class Load:
         """How many so far."""
         return sum(came == "served" for _, _, came in self.asked)
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number):
+    def run(self, number):
         body = {"model": SERVED_NAME, "temperature": 0, "ignore_eos": True}
         with httpx.Client(trust_env=False, timeout=120) as client:
             asked = 0
-            while not self._stop.is_set():
+            while self.going:
                 asked += 1
                 begun = time.monotonic()
                 try:
@@ -87,7 +76,7 @@ class Load:
                     came = "cut"
                 self.asked.append((begun, time.monotonic(), came))
                 if came != "served":
-                    self._stop.wait(0.2)
+                    self.pause(0.2)
 
     def _judge(self, answer, tokens):
         if answer.status_code == 503 and "retry-after" in answer.headers:

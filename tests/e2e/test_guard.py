@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
-import json
 import subprocess
 import sys
 import threading
@@ -15,6 +13,7 @@ import pytest
 from tests.conftest import SMALL_POOL
 from tests.e2e.faults import complete, healthy, processes
 from tests.e2e.guarding import Guard, served_again
+from tests.receiver import Receiver
 from tests.waiting import until
 from unfrag.probes.http import client as http_client
 from unfrag.probes.http import read_metrics
@@ -130,35 +129,23 @@ def test_memory_above_its_limit_is_flushed_then_drained_and_restarted(rig, tmp_p
 @pytest.mark.slow
 def test_a_configuration_that_never_comes_up_ends_with_one_page(rig, tmp_path):
     good = rig.config.read_bytes()
-    told = []
-
-    class Hook(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    hook = http.server.HTTPServer(("127.0.0.1", 0), Hook)  # it listens, but nobody answers yet: a webhook that hangs
     before = rig.launcher.status().pid
-    try:
-        with Guard(rig, tmp_path, "--webhook", f"http://127.0.0.1:{hook.server_port}/", restarts_an_hour=2) as guard:
-            until(lambda: guard.remembered()["rule"] == "healthy")
-            rig.config.write_bytes(good.replace(b"--block-size 32", b"--block-size banana"))
-            processes(rig)[0].kill()
-            until(lambda: guard.lines("page"))
-            threading.Thread(target=hook.serve_forever, daemon=True).start()
-            until(lambda: any(message["action"] == "page" for message in told))
+    with Receiver() as receiver:  # it listens, but nobody answers yet: a webhook that hangs
+        try:
+            with Guard(rig, tmp_path, "--webhook", receiver.url, restarts_an_hour=2) as guard:
+                until(lambda: guard.remembered()["rule"] == "healthy")
+                rig.config.write_bytes(good.replace(b"--block-size 32", b"--block-size banana"))
+                processes(rig)[0].kill()
+                until(lambda: guard.lines("page"))
+                receiver.serve()
+                until(lambda: any(message["action"] == "page" for message in receiver.got))
+                rig.config.write_bytes(good)
+                rig.launcher.restart()
+                served_again(rig, guard, before)
+            assert [line["rule"] for line in guard.lines("restart", "page")] == ["ended", "ended", "budget"]
+            assert "2 restarts in the last hour" in guard.lines("page")[0]["why"]
+        finally:
             rig.config.write_bytes(good)
-            rig.launcher.restart()
-            served_again(rig, guard, before)
-        assert [line["rule"] for line in guard.lines("restart", "page")] == ["ended", "ended", "budget"]
-        assert "2 restarts in the last hour" in guard.lines("page")[0]["why"]
-    finally:
-        hook.shutdown()
-        rig.config.write_bytes(good)
 
 
 @pytest.mark.slow

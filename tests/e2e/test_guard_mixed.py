@@ -6,11 +6,8 @@ What clients lose is counted: a request that no fault touched must be served, an
 from __future__ import annotations
 
 import contextlib
-import http.server
-import json
 import random
 import subprocess
-import threading
 import time
 
 import httpx
@@ -19,6 +16,7 @@ import pytest
 from tests.conftest import SMALL_POOL
 from tests.e2e import faults
 from tests.e2e.guarding import Guard, served_again
+from tests.receiver import Receiver
 from tests.waiting import until
 from unfrag.rig.server import Rig, free_port
 
@@ -178,26 +176,15 @@ def never_ready(scene):
 
 
 def webhook_dead(scene):
-    port, got = free_port(), []
-
-    class Hook(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
+    port = free_port()
     with scene.guard("--webhook", f"http://127.0.0.1:{port}/") as guard:
         before = scene.pid()
         with scene.fault():
             faults.processes(scene.rig)[1].kill()
             served_again(scene.rig, guard, before)
-        with http.server.HTTPServer(("127.0.0.1", port), Hook) as hook:  # back again: it is told now
-            threading.Thread(target=hook.serve_forever, daemon=True).start()
-            until(lambda: any(message["action"] == "restart" for message in got), 60)
-            hook.shutdown()
+        with Receiver(port) as receiver:  # back again: it is told now
+            receiver.serve()
+            until(lambda: any(message["action"] == "restart" for message in receiver.got), 60)
 
 
 def guard_killed_in_a_restart(scene):

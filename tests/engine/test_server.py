@@ -1,11 +1,11 @@
 """A real server: what its users and its operator get over HTTP."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from tests.clients import Clients
 from unfrag.probes import http
 from unfrag.rig.environment import SERVED_NAME
 
@@ -42,29 +42,19 @@ def prompt(seed, tokens):
     return [10 + (seed * 7919 + i * 104729) % 8000 for i in range(tokens)]
 
 
-class Load:
+class Load(Clients):
     """Requests of mixed length, one after the other on several threads, until the block ends."""
 
     def __init__(self, server, threads=8):
-        self._server, self._stop = server, threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(threads)]
+        super().__init__(threads)
+        self._server = server
         self.finished = 0
 
-    def _run(self, seed):
-        while not self._stop.is_set():
+    def run(self, seed):
+        while self.going:
             seed += 101
             complete(self._server, prompt(seed, 100 + seed % 7 * 150), 8 + seed % 5 * 24)
             self.finished += 1
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def test_health_has_every_key_and_nulls_where_a_cpu_rank_knows_nothing(server):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import http.server
 import json
-import threading
+import time
 
 import httpx
 import pytest
 
+from tests.receiver import Receiver
 from tests.waiting import until
 from unfrag import cli
 from unfrag.errors import UsageError
 from unfrag.files import write_atomically
 from unfrag.guard import audit, fleet, service, targets
+from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
 from unfrag.guard.memory import Memory, Remembered, is_held
 from unfrag.guard.policy import Policy, State
@@ -87,56 +88,28 @@ def test_the_nightly_flush_is_made_up_for(now, last, due):
 
 
 def test_a_webhook_that_was_away_gets_the_latest_in_order(tmp_path):
-    got = []
-
-    class Hook(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["n"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Hook) as server:
-        hook = Webhook(f"http://127.0.0.1:{server.server_port}/", tmp_path)
+    with Receiver() as receiver:
+        hook = Webhook(receiver.url, tmp_path)
         for n in range(KEPT + 20):
             hook.tell({"n": n})
         assert len(list(tmp_path.iterdir())) <= KEPT
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        until(lambda: got and got[-1] == KEPT + 19)
+        receiver.serve()
+        until(lambda: receiver.got and receiver.got[-1]["n"] == KEPT + 19)
         until(lambda: not list(tmp_path.iterdir()))
         hook.stop()
-        server.shutdown()
-        thread.join()
+    got = [message["n"] for message in receiver.got]
     assert got == sorted(got)
     assert len(got) >= KEPT - 1
 
 
 def test_a_message_that_is_refused_holds_up_no_other(tmp_path):
-    got = []
-
-    class Hook(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            number = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["n"]
-            got.append(number)
-            self.send_response(400 if number == 0 else 200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Hook) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        hook = Webhook(f"http://127.0.0.1:{server.server_port}/", tmp_path)
+    with Receiver(refuses=lambda message: message["n"] == 0) as receiver:
+        receiver.serve()
+        hook = Webhook(receiver.url, tmp_path)
         for n in range(3):
             hook.tell({"n": n})
-        until(lambda: got == [0, 1, 2])
+        until(lambda: [message["n"] for message in receiver.got] == [0, 1, 2])
         hook.stop()
-        server.shutdown()
-        thread.join()
 
 
 def test_a_dry_run_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
@@ -244,9 +217,10 @@ def test_a_policy_that_is_none_is_one_line(tmp_path, capsys):
 
 
 def test_nobody_there_and_nonsense_are_what_was_seen():
+    beat = Heartbeat(time.monotonic, 60.0)
     with httpx.Client() as client:
-        assert look(client, targets.Target(url="http://127.0.0.1:9"), None, 1.0, 1.0).answers == "refused"
-        assert look(client, targets.Target(url="nonsense"), None, 1.0, 1.0).answers == "silent"
+        assert look(client, targets.Target(url="http://127.0.0.1:9"), None, 1.0, 1.0, beat).answers == "refused"
+        assert look(client, targets.Target(url="nonsense"), None, 1.0, 1.0, beat).answers == "silent"
 
 
 @pytest.mark.parametrize("manager", ["systemd", "supervisor", "cron"])

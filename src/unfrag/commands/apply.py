@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.launched import add_place, launcher_named, place
-from unfrag.commands.numbers import count, seconds
+from unfrag.commands.changes import add_change_arguments, finish_first, list_history, report
+from unfrag.commands.launched import launcher_named, place
+from unfrag.commands.numbers import count
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from unfrag.bench.around import Around
     from unfrag.launchers import Launcher
     from unfrag.launchers.change import Change, Check
-    from unfrag.launchers.history import Kept
     from unfrag.launchers.noworse import Before
 
 NAME = "apply"
@@ -31,16 +31,6 @@ EXAMPLES = """\
 """
 
 _DRY_RUN = "dry run: nothing was changed. The server would be restarted; running requests would be lost."
-
-
-def add_change_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every change of a running server takes; ``rollback`` is one too."""
-    add_place(parser, required=True)
-    parser.add_argument(
-        "--timeout", type=seconds, default=600.0, help="seconds to wait for ready (default: %(default)s)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
-    parser.add_argument("--json", action="store_true")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -139,16 +129,15 @@ def _planned(launcher: Launcher, given: dict[str, str | None], unset: list[str])
     from unfrag.spellings import repair_line
 
     command = launcher.read().command
-    _must_be_editable(command, {*map(flag_name, given), *("--" + name.lstrip("-").replace("_", "-") for name in unset)})
+    removed = tuple("--" + flag_name(name.lstrip("-")) for name in unset)
+    _must_be_editable(command, {*map(flag_name, given), *removed})
     flags, words, notes = repair_line(command, given)
-    edit = Edit(flags, tuple("--" + name.lstrip("-").replace("_", "-") for name in unset), words)
-    planned = change.plan(launcher, edit)
-    after = edit.of(command)
+    planned = change.plan(launcher, Edit(flags, removed, words))
     version: str | Unknown = Unknown("the server does not run")
     if planned.spec.url:
         with http.client(planned.spec.url) as server:
             version = http.read_version(server)
-    wrong = vllm_flags.check(launch.of_text(after, "the new command"), Unknown(""), version)
+    wrong = vllm_flags.check(launch.of_text(planned.command, "the new command"), Unknown(""), version)
     for flag, why in wrong:
         if flag in map(flag_name, flags):
             raise UsageError(f"{flag}: {why}. Nothing was changed")
@@ -189,10 +178,9 @@ def _checks(before: Before | None, planned: Change, expected: int | None, say: C
     from unfrag.plan import effect
     from unfrag.probes import http
 
-    command = planned.spec.command
     pool = before.pool if before is not None else None
     if expected is None and pool is not None:
-        expected = effect.kv_tokens(pool, read_flags(command), read_flags(planned.edit.of(command)))
+        expected = effect.kv_tokens(pool, read_flags(planned.spec.command), read_flags(planned.command))
     held = pool.capacity_tokens if pool is not None else None
     now = "unknown" if held is None else f"{held:,}"
     if expected is not None:
@@ -216,49 +204,3 @@ def _around(planned: Change, prompts: int) -> Around:
     from unfrag.reports import err
 
     return Around(planned.spec.url, prompts, err().print)
-
-
-def list_history(args: argparse.Namespace) -> int:
-    """The changes of one program, oldest first. Always 0."""
-    from unfrag.launchers.history import History
-    from unfrag.reports import out, print_json
-
-    now = launcher_named(args).read()
-    mine = History().of(now.path, now.program)
-    if args.json:
-        print_json({"schema_version": 1, "changes": mine})
-        return 0
-    for kept in mine:
-        out().print(f"{kept.id}  {kept.state}", markup=False)
-    if not mine:
-        out().print(f"no change of {now.program} in {now.path} is on record", markup=False)
-    return 0
-
-
-def finish_first(launcher: Launcher, args: argparse.Namespace) -> Kept | None:
-    """A change that a killed unfrag left half way is taken back before anything else; with ``--dry-run`` only told."""
-    from unfrag.launchers import change
-    from unfrag.launchers.history import History
-    from unfrag.reports import err
-    from unfrag.reports.progress import waiting
-
-    left = change.unfinished(launcher.read(), History())
-    if left is None:
-        return None
-    if args.dry_run:
-        err().print(f"{left.id} was cut short: without --dry-run it is taken back first", markup=False)
-        return left
-    with waiting(f"taking back {left.id}") as progress:
-        done = change.finish(launcher, args.timeout, progress)
-    if done is not None:
-        err().print(done, markup=False)
-    return left
-
-
-def report(args: argparse.Namespace, path: Path, state: str, change_id: str | None, diff: str) -> int:
-    """With ``--json``, what was done, as data. Always 0."""
-    from unfrag.reports import print_json
-
-    if args.json:
-        print_json({"schema_version": 1, "state": state, "id": change_id, "path": str(path), "diff": diff})
-    return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.apply import add_change_arguments, finish_first, list_history, report
+from unfrag.commands.changes import add_change_arguments, finish_first, list_history, report
 from unfrag.commands.launched import launcher_named
 
 if TYPE_CHECKING:

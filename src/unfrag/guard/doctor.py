@@ -31,7 +31,7 @@ class Doctor:
         return tuple(cause for cause, severity in self._found.items() if severity == "critical")
 
     def _diagnose(self) -> None:
-        found = diagnosis.diagnose(collect.live(collect.Asked(self._url)), rules.load_thresholds(None)).findings
+        found = diagnosis.diagnose(collect.live(collect.Asked(self._url)), rules.load_thresholds()).findings
         for one in found:
             if self._found.get(one.cause) != one.severity:
                 self._audit.write(

@@ -78,19 +78,13 @@ def install(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> 
 
 def unit(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> str:
     """The file's content: this interpreter and the flags that were given, a webhook's token among them."""
-    words = [
-        sys.executable,
-        "-m",
-        "unfrag",
-        "guard",
-        *(watched[0].words() if args.targets is None and args.dns is None else []),
-    ]
+    words = [sys.executable, "-m", "unfrag", "guard"]
+    if args.targets is None and args.dns is None:  # then it is one server
+        words += watched[0].words() or ["--url", args.url]
     for flag in ("targets", "dns", "policy", "interval", "log", "webhook", "metrics_port", "memory_limit"):
         value = getattr(args, flag)
         if value is not None:
             words += ["--" + flag.replace("_", "-"), str(value.resolve() if isinstance(value, Path) else value)]
-    if args.targets is None and args.dns is None and watched[0].launcher() is None:
-        words += ["--url", args.url]
     if args.manager == "cron":
         hour, minute = (policy.nightly or "02:00").split(":")
         flush = " ; ".join(shlex.join([sys.executable, "-m", "unfrag", "flush", "--url", one.url]) for one in watched)

@@ -23,7 +23,7 @@ def look(
     launcher: Launcher | None,
     now: float,
     patience: float,
-    heartbeat: Heartbeat | None = None,
+    heartbeat: Heartbeat,
 ) -> Look:
     """Never raises: whatever happens is what was seen.
 
@@ -33,7 +33,7 @@ def look(
     """
     answers, pool = _health(client, target, patience)
     age = pool.age_seconds if pool else None
-    if answers == "ok" and pool is None and heartbeat is not None:
+    if answers == "ok" and pool is None:
         age = heartbeat.age(client, target.url.rstrip("/"), patience)
     state, pid = _launched(launcher)
     return Look(

@@ -15,7 +15,7 @@ Answer = Literal["ok", "dead", "silent", "refused"]
 # Supervisor's words (and systemd's, by the launcher) for a program that is not coming up by itself, or is on its way.
 ENDED = ("EXITED", "FATAL", "UNKNOWN")
 _TRIES_AGAIN = "BACKOFF"
-UNFINISHED_SECONDS = 600.0
+_UNFINISHED_SECONDS = 600.0
 _DOWN_ON_PURPOSE = ("STOPPED", "STOPPING")
 
 
@@ -130,7 +130,7 @@ def unfinished(look: Look, since: float) -> Literal["restart", "wait", "drop"]:
     It is made only where the server is still down for want of it: a server that answers, or is on its way, or that
     somebody has stopped since, is judged by the table like any other.
     """
-    if look.answers == "ok" or look.at - since > UNFINISHED_SECONDS:
+    if look.answers == "ok" or look.at - since > _UNFINISHED_SECONDS:
         return "drop"
     if look.launcher == "STOPPING":
         return "wait"

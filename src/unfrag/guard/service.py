@@ -77,11 +77,9 @@ class Watched:
             self._audit.write(self.target.label, "fault", why=repr(fault))
 
     def _turn(self, client: httpx.Client, stop: Event) -> None:
-        now = self._clock()
-        patience = min(_PATIENCE, self._policy.interval)
-        self.last = look(client, self.target, self._launcher, now, patience, self._heartbeat)
+        self.last = self._look(client)
         if self.last.answers == "ok":
-            self.last = msgspec.structs.replace(self.last, findings=self._doctor.critical(now))
+            self.last = msgspec.structs.replace(self.last, findings=self._doctor.critical(self.last.at))
         self._finish(client, stop)
         here = datetime.datetime.now().astimezone()
         quiet = _between(here.strftime("%H:%M"), self._policy.quiet_from, self._policy.quiet_to)
@@ -103,6 +101,10 @@ class Watched:
         self.remembered.rule, self.remembered.why = decision.rule, decision.why
         self._memory.save(self.remembered)
 
+    def _look(self, client: httpx.Client) -> Look:
+        patience = min(_PATIENCE, self._policy.interval)
+        return look(client, self.target, self._launcher, self._clock(), patience, self._heartbeat)
+
     def let_go(self) -> None:
         """It is no longer this guard's."""
         self._memory.let_go()
@@ -121,8 +123,7 @@ class Watched:
         what = unfinished(self.last, self.remembered.acting_since)
         if what == "restart":
             self._do(Decision("restart", "unfinished", f"not done yet: {self.remembered.acting}"), stop)
-            patience = min(_PATIENCE, self._policy.interval)
-            self.last = look(client, self.target, self._launcher, self._clock(), patience)
+            self.last = self._look(client)
         elif what == "drop":
             self.remembered.acting = None
 

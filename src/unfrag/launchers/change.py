@@ -38,6 +38,11 @@ class Change:
     edit: Edit = field(default_factory=Edit)
 
     @property
+    def command(self) -> str:
+        """The server's command with the edit made."""
+        return self.edit.of(self.spec.command)
+
+    @property
     def changes_nothing(self) -> bool:
         return self.content == self.spec.content
 

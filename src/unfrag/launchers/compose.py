@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.files import read_if_there
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.process import address
 
@@ -68,9 +69,8 @@ class ComposeService:
             shlex.split(line)
         except ValueError as fault:
             raise UsageError(f"{self._path}: the command of {self._service} cannot be read: {fault}") from fault
-        content = self._ours.read_bytes() if self._ours.exists() else b""
         url = _published(service, address(line, self.running))
-        return LaunchSpec(self._ours, content, self._service, line, url)
+        return LaunchSpec(self._ours, read_if_there(self._ours), self._service, line, url)
 
     def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
         """The override with the edit made in this service's command; all else stays. A ``$`` in a value is doubled.
@@ -93,11 +93,15 @@ class ComposeService:
     def _merged(self) -> dict[str, Any]:
         """The service, each key as the last of its files has it. Raises UsageError: there is none."""
         service: dict[str, Any] = {}
-        for file in (self._path, *self._theirs, *([self._ours] if self._ours.exists() else [])):
+        for file in self._files():
             service.update(self._in(file))
         if not service:
             raise UsageError(f"{self._path} has no service {self._service}; name the right one with --service")
         return service
+
+    def _files(self) -> list[Path]:
+        """What compose is given, in its order."""
+        return [self._path, *self._theirs, *([self._ours] if self._ours.exists() else [])]
 
     def warnings(self) -> list[str]:
         """A container that is restarted for ever, whatever a guard's budget says."""
@@ -112,13 +116,11 @@ class ComposeService:
     def restart(self) -> None:
         """``up --force-recreate`` of this service alone."""
         tool, _ = _tools()
-        files = [self._path, *self._theirs, *([self._ours] if self._ours.exists() else [])]
-        named = [word for file in files for word in ("-f", str(file))]
+        named = [word for file in self._files() for word in ("-f", str(file))]
         _run([*tool, *named, "up", "-d", "--no-deps", "--force-recreate", self._service], self._path.parent)
 
     def stop(self) -> None:
-        _, engine = _tools()
-        _run([engine, "stop", self._container()], None)
+        _engine("stop", self._container(), seconds=_SECONDS)
 
     def status(self) -> Status:
         """Raises NotEnoughEvidence: the container engine does not answer, or there is no container of the service."""
@@ -135,8 +137,7 @@ class ComposeService:
 
     def tail(self, lines: int) -> list[str]:
         try:
-            _, engine = _tools()
-            said = _run([engine, "logs", "--tail", str(lines), self._container()], None, _SHORT_SECONDS)
+            said = _engine("logs", "--tail", str(lines), self._container())
         except NotEnoughEvidence:
             return []
         return said.splitlines()[-lines:]
@@ -153,23 +154,21 @@ class ComposeService:
         return service if isinstance(service, dict) else {}
 
     def _container(self) -> str:
-        _, engine = _tools()
         labels = {
             "com.docker.compose.service": self._service,
-            "com.docker.compose.project.working_dir": str(self._path.resolve().parent),
+            "com.docker.compose.project.working_dir": str(self._path.parent),
         }
         filters = [word for key, value in labels.items() for word in ("--filter", f"label={key}={value}")]
-        found = _run([engine, "ps", "--all", "--quiet", *filters], None, _SHORT_SECONDS).split()
+        found = _engine("ps", "--all", "--quiet", *filters).split()
         if not found:
-            raise NotEnoughEvidence(f"{engine} has no container of {self._service}; start it once with compose up -d")
+            raise NotEnoughEvidence(f"there is no container of {self._service}; start it once with compose up -d")
         return found[0]
 
     def _inspected(self) -> dict[str, Any]:
-        _, engine = _tools()
         try:
-            (found,) = json.loads(_run([engine, "inspect", self._container()], None, _SHORT_SECONDS))
+            (found,) = json.loads(_engine("inspect", self._container()))
         except ValueError as fault:
-            raise NotEnoughEvidence(f"{engine} inspect does not answer with one container: {fault}") from fault
+            raise NotEnoughEvidence(f"inspect does not answer with one container: {fault}") from fault
         return dict(found)
 
 
@@ -212,6 +211,12 @@ def _tools() -> tuple[tuple[str, ...], str]:
         else:
             return tool, engine
     raise NotEnoughEvidence(tried[0] if tried else "there is no docker compose and no podman-compose here")
+
+
+def _engine(*words: str, seconds: float = _SHORT_SECONDS) -> str:
+    """What docker or podman says. Raises NotEnoughEvidence."""
+    _, engine = _tools()
+    return _run([engine, *words], None, seconds)
 
 
 def _run(command: list[str], folder: Path | None, seconds: float = _SECONDS) -> str:

@@ -8,7 +8,7 @@ from unfrag import collect, diagnosis, rules
 from unfrag.facts import Pool
 
 if TYPE_CHECKING:
-    from unfrag.facts import Finding
+    from unfrag.facts import Finding, Snapshot
 
 
 class Before:
@@ -18,13 +18,13 @@ class Before:
         self._fail_on = fail_on
         snapshot = collect.live(collect.Asked(url))
         self.pool = snapshot.pool if isinstance(snapshot.pool, Pool) else None
-        self._was = {found.cause: found.severity for found in diagnosis.diagnose(snapshot, _thresholds()).findings}
+        self._was = {found.cause: found.severity for found in _findings(snapshot)}
 
     def worse(self, url: str) -> list[str]:
         """Findings that are new or graver, a line each."""
         if self._fail_on == "never":
             return []
-        now = diagnosis.diagnose(collect.live(collect.Asked(url)), _thresholds()).findings
+        now = _findings(collect.live(collect.Asked(url)))
         return [f"{found.cause} ({found.severity}): {found.summary}" for found in now if self._is_worse(found)]
 
     def _is_worse(self, found: Finding) -> bool:
@@ -35,5 +35,5 @@ class Before:
         return was is None or rank(found.severity) > rank(was)
 
 
-def _thresholds() -> dict[str, rules.Thresholds]:
-    return rules.load_thresholds(None)
+def _findings(snapshot: Snapshot) -> tuple[Finding, ...]:
+    return diagnosis.diagnose(snapshot, rules.load_thresholds()).findings

@@ -5,18 +5,18 @@ from __future__ import annotations
 import http.client
 import socket
 import xmlrpc.client
-from configparser import RawConfigParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 from xml.parsers.expat import ExpatError
 
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.launchers.ini import options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 STOPPING_SECONDS = 90.0  # stopProcess answers when the program has stopped; stopwaitsecs bounds that
-_SHORT_SECONDS = 10.0
+SHORT_SECONDS = 10.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -58,7 +58,7 @@ class Supervisord:
         seconds: that one answer may take.
     """
 
-    def __init__(self, server: str, seconds: float = _SHORT_SECONDS) -> None:
+    def __init__(self, server: str, seconds: float = SHORT_SECONDS) -> None:
         self.server = server
         parts = urlsplit(server)
         if parts.scheme == "unix":
@@ -96,18 +96,16 @@ class Supervisord:
 def find_server(*files: Path) -> str | None:
     """supervisord's address from the first of these configuration files that has one."""
     for path in files:
-        ini = RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
         try:
-            ini.read(path, encoding="utf-8")
-        except Exception:
+            text = path.read_bytes().decode("utf-8", "surrogateescape")
+        except OSError:
             continue
-        socket_path = ini.get("unix_http_server", "file", fallback=None)
+        socket_path = options(text, "unix_http_server").get("file")
         if socket_path:
             return f"unix://{socket_path.replace('%(here)s', str(path.resolve().parent))}"
-        port = ini.get("inet_http_server", "port", fallback=None)
-        if port:
-            user = ini.get("inet_http_server", "username", fallback="")
-            password = ini.get("inet_http_server", "password", fallback="")
+        inet = options(text, "inet_http_server")
+        if inet.get("port"):
+            user, password = inet.get("username", ""), inet.get("password", "")
             login = f"{quote(user)}:{quote(password)}@" if user else ""
-            return f"http://{login}{port.replace('*', '127.0.0.1')}"
+            return f"http://{login}{inet['port'].replace('*', '127.0.0.1')}"
     return None

@@ -12,10 +12,10 @@ from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.ini import CommandPlace, find_command, included, options
 from unfrag.launchers.process import address, command_of
-from unfrag.launchers.rpc import STOPPING_SECONDS, Supervisord, find_server
+from unfrag.launchers.rpc import SHORT_SECONDS, STOPPING_SECONDS, Supervisord, find_server
 from unfrag.waiting import tail
 
-_STOPPING_SECONDS = 120.0
+_STOPPED_SECONDS = 120.0
 MAIN_FILES = (Path("/etc/supervisor/supervisord.conf"), Path("/etc/supervisord.conf"))
 
 
@@ -127,11 +127,11 @@ class SupervisorProgram:
     def _place(self, content: bytes) -> CommandPlace:
         return find_command(_text(content), self._program)
 
-    def _supervisord(self, seconds: float | None = None) -> Supervisord:
+    def _supervisord(self, seconds: float = SHORT_SECONDS) -> Supervisord:
         server = self._server or find_server(self._path, *MAIN_FILES)
         if server is None:
             raise UsageError(f"no supervisord address in {self._path} or {MAIN_FILES[0]}; give it with --server")
-        return Supervisord(server) if seconds is None else Supervisord(server, seconds)
+        return Supervisord(server, seconds)
 
     def _info(self, supervisord: Supervisord) -> dict[str, Any] | None:
         """Raises UsageError: the program is several processes, or cannot be restarted without others of its group."""
@@ -160,10 +160,10 @@ class SupervisorProgram:
         except xmlrpc.client.Fault as fault:
             if not fault.faultString.startswith("NOT_RUNNING"):
                 raise
-        deadline = time.monotonic() + _STOPPING_SECONDS
+        deadline = time.monotonic() + _STOPPED_SECONDS
         while self._must_know(supervisord)["statename"] == "STOPPING":
             if time.monotonic() > deadline:
-                raise NotEnoughEvidence(f"{self._program} is still stopping after {_STOPPING_SECONDS:.0f} s")
+                raise NotEnoughEvidence(f"{self._program} is still stopping after {_STOPPED_SECONDS:.0f} s")
             time.sleep(0.1)
 
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.files import read_if_there
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.process import address, command_of
 
@@ -50,13 +51,7 @@ class SystemdUnit:
         if len(commands) != 1:
             raise UsageError(f"{self._unit} has {len(commands)} ExecStart= lines; one is wanted")
         path = self._folder() / f"{self._unit}.d" / DROP_IN
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            content = b""
-        except OSError as fault:
-            raise UsageError(f"{path}: {fault.strerror}") from fault
-        return LaunchSpec(path, content, self._unit, commands[0], address(commands[0], self.running))
+        return LaunchSpec(path, read_if_there(path), self._unit, commands[0], address(commands[0], self.running))
 
     def plan(self, spec: LaunchSpec, edit: Edit) -> bytes:
         """The drop-in: the unit's command with the edit made. A ``%`` or ``$`` in a value is doubled.

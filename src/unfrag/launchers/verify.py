@@ -19,15 +19,15 @@ _IN_CACHE_CONFIG = {
     "--kv-cache-dtype": "cache_dtype",
     "--num-gpu-blocks-override": "num_gpu_blocks",
 }
-_WANTS_A_KEY = "answers 401"
 _COMPLETION_SECONDS = 60.0
 
 
 def problems(url: str, running: str, edit: Edit) -> list[str]:
     """What is not as wanted, one line each; empty when all is well. ``running``: the server's command line."""
-    key = read_flags(running).get("--api-key") or os.environ.get("VLLM_API_KEY") or os.environ.get("OPENAI_API_KEY")
+    flags = read_flags(running)
+    key = flags.get("--api-key") or os.environ.get("VLLM_API_KEY") or os.environ.get("OPENAI_API_KEY")
     with http.client(url, key) as server:
-        return [*_flags_not_in_effect(server, read_flags(running), edit), *_no_completion(server)]
+        return [*_flags_not_in_effect(server, flags, edit), *_no_completion(server)]
 
 
 def _flags_not_in_effect(server: httpx.Client, running: dict[str, str | None], edit: Edit) -> list[str]:
@@ -49,11 +49,11 @@ def _flags_not_in_effect(server: httpx.Client, running: dict[str, str | None], e
 
 def _no_completion(server: httpx.Client) -> list[str]:
     model, _ = http.read_model(server)
-    if isinstance(model, Unknown) and _WANTS_A_KEY in model.why:
-        return []  # it answers, and says no more to whom it does not know
     body = {"model": str(model), "prompt": "1", "max_tokens": 1, "temperature": 0}
     try:
         answer = server.post("/v1/completions", json=body, timeout=_COMPLETION_SECONDS)
+        if answer.status_code == httpx.codes.UNAUTHORIZED and isinstance(model, Unknown):
+            return []  # it answers, and says no more to whom it does not know
         if answer.is_error:
             return [f"a completion was answered with {answer.status_code}: {answer.text[:200]}"]
         return [] if answer.json()["choices"] else ["a completion came back empty"]
