@@ -82,4 +82,4 @@ def _must_have_vllm() -> None:
 
 
 def _command(words: list[str]) -> list[str]:
-    return [sys.executable, "-m", "unfrag.engine.serve", *repair_words(words)]
+    return [sys.executable, "-m", "unfrag.engine.vllm.serve", *repair_words(words)]

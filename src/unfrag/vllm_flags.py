@@ -1,6 +1,6 @@
 """Are the flags of a launch line flags of that vLLM version? The lists are data, written from each version's parser.
 
-``python -m unfrag.engine.flags > src/unfrag/data/flags-0.32.txt`` writes one.
+``python -m unfrag.engine.vllm.flags > src/unfrag/data/flags-0.32.txt`` writes one.
 """
 
 from __future__ import annotations

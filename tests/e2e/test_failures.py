@@ -109,7 +109,7 @@ def test_without_the_plugin_diagnose_says_how_to_enable_it():
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize(
     ("sign", "when"),
-    [(signal.SIGTERM, "ready"), (signal.SIGINT, "unfrag.engine.serve"), (signal.SIGTERM, "EngineCore")],
+    [(signal.SIGTERM, "ready"), (signal.SIGINT, "unfrag.engine.vllm.serve"), (signal.SIGTERM, "EngineCore")],
 )
 def test_serve_rig_answers_and_ends_on_one_signal(sign, when):
     with socket.socket() as probe:

@@ -6,7 +6,9 @@ import contextlib
 import os
 
 from unfrag import own_flags
+from unfrag.engine import core
 from unfrag.engine.experts.install import around_engine_core
+from unfrag.engine.pool.reading import read_pool
 from unfrag.rig import environment
 from unfrag.rig.model import ensure_model
 
@@ -44,6 +46,26 @@ def an_engine(blocks, seats, ranks=1, own=(), **arguments):
     finally:
         os.environ.clear()
         os.environ |= before
+
+
+def flush(llm):
+    """As the endpoint does it: every cached block that no request refers to is dropped. Readings before and after."""
+    before = read_pool(engine_core(llm))
+    start = 0
+    while start is not None:
+        start = core.unfrag_evict(engine_core(llm), start)
+    assert not any(rank.get("unknown") for rank in core.unfrag_release(engine_core(llm), True))
+    return {"before": before, "after": read_pool(engine_core(llm))}
+
+
+def compact(llm):
+    """Pass after pass without a step in between, until no move is left. Blocks moved, and why not."""
+    moved = 0
+    while True:
+        done = core.unfrag_compact(engine_core(llm))
+        moved += done["live"]
+        if done["finished"]:
+            return moved, done["why"]
 
 
 def engine_core(llm):

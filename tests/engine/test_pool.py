@@ -19,12 +19,15 @@ from vllm.v1.core.kv_cache_utils import get_request_block_hasher
 from vllm.v1.request import Request
 
 from tests.engine.manager import a_manager
+from tests.waiting import until
 from unfrag.engine.free import count_runs, free_blocks
 from unfrag.engine.pool import compaction, live
 from unfrag.engine.pool.install import install
 from unfrag.engine.pool.integrity import check
+from unfrag.engine.pool.plan import Plan
 from unfrag.engine.pool.queue import ContiguousQueue
 from unfrag.engine.pool.runs import Runs
+from unfrag.engine.vllm import remote
 
 SIZE = 4  # tokens of a block
 BLOCKS = 40
@@ -48,7 +51,7 @@ class Engine:
         self._hasher = get_request_block_hasher(SIZE, sha256)
         self._number = 0
         self.moved = 0
-        self.plan = compaction.Plan()
+        self.plan = Plan(self)
         self._said_by_hash: dict[object, list[object]] = {}
         self.lent: set[int] = set()
 
@@ -106,7 +109,7 @@ class Engine:
     def send(self, copies, tables, before):
         for request_id, table in before.items():
             for ids, mine in zip(table, self.tables[request_id], strict=True):
-                assert ids is None or ids == mine
+                assert ids is None or ids.tolist() == mine
         targets = [target for _, target in copies]
         assert len(set(targets)) == len(targets)
         read = [list(self.memory[source]) for source, _ in copies]
@@ -116,12 +119,16 @@ class Engine:
             for ids, mine in zip(table, self.tables[request_id], strict=True):
                 if ids is not None:
                     assert len(ids) == len(mine)
-                    mine[:] = ids
+                    mine[:] = ids.tolist()
 
     def compact(self, most=1000):
+        """From what is left of the plan, or a new one; a plan that came to nothing meanwhile is made anew."""
+        stale = self.plan.remaining > 0 or self.plan.is_begun
+        while not self.plan.remaining and not self.plan.work_out(1.0):
+            pass
         done = compaction.compact(self, most, self.send, self.plan)
         self.moved += done.live
-        return done
+        return self.compact(most) if stale and not done.live else done
 
     def verify(self):
         assert check(self.pool, self.managers) == []
@@ -231,6 +238,11 @@ class PoolMachine(RuleBasedStateMachine):
         if not self.engine.lent:
             assert free == list(range(BLOCKS + 1 - len(free), BLOCKS + 1))
 
+    @rule()
+    def plan_a_little(self):
+        """Requests come and go before the plan is done, and between that and the moves."""
+        self.engine.plan.work_out(0.0)
+
     @rule(most=st.integers(1, 8))
     def a_worker_fails(self, most):
         def fail(copies, tables, before):
@@ -239,7 +251,8 @@ class PoolMachine(RuleBasedStateMachine):
             raise ConnectionError
 
         with contextlib.suppress(ConnectionError):
-            compaction.compact(self.engine, most, fail)
+            self.engine.plan.work_out(1.0)
+            compaction.compact(self.engine, most, fail, self.engine.plan)
 
     @invariant()
     def holds_together(self):
@@ -423,10 +436,14 @@ def test_a_pool_in_use_or_of_another_kind_is_left_alone():
 def a_compactor(engine, answers):
     """A live compactor over the engine in small, whose ranks say ``answers``, one for each call."""
     said = iter(answers)
+
+    def one_rank(work, timeout):
+        asked = work.keywords
+        moves = asked["function"] is not remote._nothing
+        return [remote.answer(None, asked["nonce"], lambda worker: next(said) if moves else None)]
+
     core = SimpleNamespace(
-        scheduler=engine,
-        step_fn=lambda: "stepped",
-        model_executor=SimpleNamespace(collective_rpc=lambda work: [next(said)]),
+        scheduler=engine, step_fn=lambda: "stepped", model_executor=SimpleNamespace(collective_rpc=one_rank)
     )
     engine.kv_cache_config = SimpleNamespace(kv_cache_tensors=[], num_blocks=BLOCKS)
     return core, live.Compactor(core)
@@ -438,7 +455,8 @@ def something_to_move():
 
 def test_a_rank_that_fails_and_goes_back_turns_compaction_off_and_nothing_else():
     core, compactor = a_compactor(something_to_move(), ["no memory", None])
-    assert compactor.one_pass()["live"] == 0
+    until(lambda: compactor.one_pass()["finished"])
+    assert compactor.moves == 0
     assert "no memory" in compactor.off
     assert core.step_fn() == "stepped"
     core.scheduler.verify()
@@ -447,8 +465,8 @@ def test_a_rank_that_fails_and_goes_back_turns_compaction_off_and_nothing_else()
 def test_a_rank_that_cannot_even_go_back_ends_the_engine():
     core, compactor = a_compactor(something_to_move(), ["no memory", "gone"])
     with pytest.raises(compaction.Torn, match="gone"):
-        compactor.one_pass()
-    with pytest.raises(compaction.Torn):
+        until(lambda: compactor.one_pass()["finished"])
+    with pytest.raises(RuntimeError, match="ends this engine"):
         core.step_fn()
 
 
@@ -456,8 +474,41 @@ def test_a_scheduler_that_cannot_follow_its_workers_ends_the_engine(monkeypatch)
     core, compactor = a_compactor(something_to_move(), [None])
     monkeypatch.setattr(compaction, "_commit", lambda *args: 1 / 0)
     with pytest.raises(compaction.Torn, match="ZeroDivisionError"):
-        compactor.one_pass()
-    with pytest.raises(compaction.Torn):
+        until(lambda: compactor.one_pass()["finished"])
+    with pytest.raises(RuntimeError, match="ends this engine"):
+        core.step_fn()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        lambda nonce: [("unfrag", "of before", None, None)],
+        lambda nonce: [None],
+        lambda nonce: [("unfrag", nonce)],
+        lambda nonce: 1 / 0,
+    ],
+)
+def test_an_answer_to_another_question_before_a_move_moves_nothing(answers):
+    core, compactor = a_compactor(something_to_move(), [])
+    core.model_executor.collective_rpc = lambda work, timeout: answers(work.keywords["nonce"])
+    until(lambda: compactor.one_pass()["finished"])
+    assert compactor.moves == 0
+    assert "cannot be asked" in compactor.off
+    assert core.step_fn() == "stepped"
+
+
+def test_an_answer_to_another_question_after_a_move_ends_the_engine():
+    core, compactor = a_compactor(something_to_move(), [])
+    honest = core.model_executor.collective_rpc
+
+    def foreign(work, timeout):
+        agreed = work.keywords["function"] is remote._nothing
+        return honest(work, timeout) if agreed else [("unfrag", "of before", None, None)]
+
+    core.model_executor.collective_rpc = foreign
+    with pytest.raises(compaction.Torn, match="not known which ranks"):
+        until(lambda: compactor.one_pass()["finished"])
+    with pytest.raises(RuntimeError, match="ends this engine"):
         core.step_fn()
 
 

@@ -6,5 +6,5 @@ A request to ``/health`` or ``/flush_cache`` passes through three processes, one
 ``core``       in the engine core: reads and flushes the scheduler's block pool
 ``ranks``      in every worker: reads and releases the memory of its device
 
-``plugin`` names them to vLLM, ``interface`` holds every vLLM name they rely on.
+``plugin`` names them to vLLM, ``vllm`` holds every name of vLLM's inside that they rely on.
 """

@@ -1,132 +1,112 @@
-"""The engine core's half: what the block pool holds, and how to empty it. Runs between two steps."""
+"""The engine core's half: methods that its API servers call between two steps. None takes long, however large the pool.
+
+What would take long comes in slices: the caller hands the number that it was given back until it is given none.
+"""
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
-from unfrag.engine import interface, ranks
+from unfrag.engine import ranks
 from unfrag.engine.experts.install import cache_of
-from unfrag.engine.free import fragmentation_ratio, free_blocks, run_lengths
-from unfrag.engine.pool.live import block_map, check, compactor_of
-from unfrag.engine.pool.queue import ContiguousQueue
+from unfrag.engine.pool.live import compactor_of
+from unfrag.engine.pool.map import map_slice
+from unfrag.engine.publish import publisher_of
+from unfrag.engine.vllm import core
+from unfrag.engine.vllm.remote import remote_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from concurrent.futures import Future
 
-# A reading may take this share of the engine's time: after one that took t, the same answer is given for t/share.
-_SHARE = 0.005
-# A worker is asked at most this often: the call waits for the step in flight.
-_RANKS_EVERY_SECONDS = 5.0
+_EVICT_BLOCKS, _MAP_BLOCKS = 4096, 32768
 
 
-class Readings:
-    """Memory statistics of one engine, re-read only as often as it can afford.
+def unfrag_next(self: Any, seen: int, now: bool) -> Future[tuple[int, dict[str, Any]]]:
+    """The engine's next account of itself; see :meth:`Publisher.next`."""
+    return publisher_of(self).next(seen, now)
 
-    One instance lives on the ``EngineCore``; all calls come from its one thread.
+
+def unfrag_ranks(self: Any) -> list[dict[str, Any]]:
+    """Memory of each rank; ``None`` where it is not known, with the reason. Waits for the step in flight."""
+    return rank_memory_of(self).read()
+
+
+def unfrag_ping(self: Any) -> None:
+    """Every rank has answered.
+
+    Raises:
+        RuntimeError: or not. One that is later than vLLM's own limit ends the engine.
     """
-
-    def __init__(self, engine_core: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self._engine_core = engine_core
-        self._clock = clock
-        self._pool: dict[str, Any] = {}
-        self._pool_read_at = float("-inf")
-        self._pool_due_at = float("-inf")
-        self._ranks: list[dict[str, Any]] = []
-        self._ranks_due_at = float("-inf")
-
-    def current(self, fresh: bool = False) -> dict[str, Any]:
-        """``memory_stats`` of this engine, and ``age_seconds`` since the pool was read."""
-        now = self._clock()
-        if fresh or now >= self._ranks_due_at:
-            self._ranks = interface.on_every_rank(self._engine_core, ranks.memory)
-            now = self._clock()
-            self._ranks_due_at = now + _RANKS_EVERY_SECONDS
-        if fresh or now >= self._pool_due_at:
-            self._pool = read_pool(self._engine_core)
-            done = self._clock()
-            self._pool_due_at = done + (done - now) / _SHARE
-            self._pool_read_at = done
-        return {**self._pool, "age_seconds": self._clock() - self._pool_read_at, "ranks": self._ranks}
+    remote_of(self).agree()
 
 
-def read_pool(engine_core: Any) -> dict[str, Any]:
-    """Counts of blocks by state, and how the free ones lie.
+def unfrag_evict(self: Any, start: int) -> int | None:
+    """Cached blocks that no request refers to lose their hash, as by eviction; some of them, from block ``start`` on.
 
-    "Free" is vLLM's word: what the next request may take, empty blocks and cached ones that can be evicted.
-    So ``pinned_blocks + free_blocks = total_blocks``, and ``cached_blocks`` is a part of ``free_blocks``.
-    The null block is counted nowhere. O(blocks), about 40 ns each.
+    Returns:
+        Where to go on; None at the end.
     """
-    pool = interface.block_pool(engine_core)
-    free = free_blocks(pool)
-    runs = run_lengths([block.block_id for block in free])
-    total = pool.num_gpu_blocks - 1
-    largest = max(runs, default=0)
-    return {
-        "gpu_cache_usage": pool.get_usage(),
-        "free_blocks": len(free),
-        "largest_free_block": largest,
-        "block_size_bytes": interface.block_bytes(engine_core),
-        "block_size_tokens": interface.block_tokens(engine_core),
-        "total_blocks": total,
-        "pinned_blocks": total - len(free),
-        "cached_blocks": sum(block.block_hash is not None for block in free),
-        "fragmentation_ratio": fragmentation_ratio(len(free), largest),
-        "free_runs": len(runs),
-        "tail_waste_tokens": sum(max(0, slots - held) for slots, held in interface.held_slots(engine_core)),
-        "steps": interface.steps(engine_core),
-        "pool": "contiguous" if isinstance(pool.free_block_queue, ContiguousQueue) else "stock",
-    }
+    pool = core.block_pool(self)
+    end = start + _EVICT_BLOCKS
+    part = pool.blocks[start:end]
+    pool.evict_blocks({b.block_id for b in part if b.ref_cnt == 0 and b.block_hash is not None and not b.is_null})
+    return end if end < len(pool.blocks) else None
 
 
-def unfrag_memory_stats(self: Any) -> dict[str, Any]:
-    """Becomes a method of ``EngineCore``: see :class:`Readings`."""
-    return _readings(self).current()
-
-
-def unfrag_flush(self: Any, cached: bool, allocator: bool) -> dict[str, Any]:
-    """Becomes a method of ``EngineCore``: drop evictable blocks, release allocator memory; before, after, seconds.
-
-    Only blocks that no request refers to lose their hash, as they would by eviction, so no live request can notice.
-    """
-    readings = _readings(self)
-    started = time.monotonic()
-    before = readings.current(fresh=True)
-    pool = interface.block_pool(self)
-    if cached:
-        pool.evict_blocks({block.block_id for block in free_blocks(pool) if block.block_hash is not None})
-    if allocator:
-        interface.on_every_rank(self, ranks.release)
-    after = readings.current(fresh=True)
-    return {"before": before, "after": after, "seconds": time.monotonic() - started}
+def unfrag_release(self: Any, asked: bool) -> list[dict[str, Any]]:
+    """Unused allocator memory goes back, where that is known to be safe or was asked for; see :func:`ranks.release`."""
+    return rank_memory_of(self).release(asked)
 
 
 def unfrag_compact(self: Any) -> dict[str, Any]:
-    """Becomes a method of ``EngineCore``: one pass of compaction, and the pool as it is then when no move is left."""
-    done = compactor_of(self).one_pass()
-    finished = done["live"] == 0
-    return {**done, "finished": finished, "after": _readings(self).current(fresh=True) if finished else None}
+    """One pass of compaction; ``finished`` when no move is left and the pool's bookkeeping was seen to hold."""
+    return compactor_of(self).one_pass()
 
 
-def unfrag_inspect(self: Any) -> dict[str, Any]:
-    """Becomes a method of ``EngineCore``: the block map, and what does not hold together in the pool."""
-    return {**block_map(self.scheduler), "violations": check(self.scheduler)}
+def unfrag_map(self: Any, start: int) -> dict[str, Any]:
+    """A slice of the block map from block ``start`` on; ``next``: where to go on."""
+    return map_slice(self.scheduler, start, _MAP_BLOCKS)
+
+
+def unfrag_check(self: Any, start: int) -> tuple[list[str], int | None]:
+    """Violations of the pool's bookkeeping, a slice at a time, and where to go on."""
+    return compactor_of(self).check(start)
+
+
+def unfrag_close(self: Any, seconds: float) -> None:
+    """Every API server of this engine lets no request in for so long."""
+    publisher_of(self).close_for(seconds)
 
 
 def unfrag_experts(self: Any) -> dict[str, Any] | None:
-    """Becomes a method of ``EngineCore``: the expert-route cache's counts and each expert's load; None without one."""
+    """The expert-route cache's counts and each expert's load; None without one."""
     cache = cache_of(self)
     return None if cache is None else cache.counts()
 
 
 def unfrag_expert_share(self: Any, answer: str) -> tuple[int, int] | None:
-    """Becomes a method of ``EngineCore``: see ``ExpertCache.share``."""
+    """See ``ExpertCache.share``."""
     cache = cache_of(self)
     return None if cache is None else cache.share(answer)
 
 
-def _readings(engine_core: Any) -> Readings:
-    if not hasattr(engine_core, "_unfrag_readings"):
-        engine_core._unfrag_readings = Readings(engine_core)
-    readings: Readings = engine_core._unfrag_readings
-    return readings
+METHODS = (
+    *(unfrag_next, unfrag_ranks, unfrag_ping, unfrag_evict, unfrag_release, unfrag_compact),
+    *(unfrag_map, unfrag_check, unfrag_close, unfrag_experts, unfrag_expert_share),
+)
+"""They become methods of ``EngineCore`` by their names."""
+
+
+def rank_memory_of(engine_core: Any) -> ranks.RankMemory:
+    """The engine core's one, made when it is first asked for."""
+    if not hasattr(engine_core, "_unfrag_rank_memory"):
+        engine_core._unfrag_rank_memory = ranks.RankMemory(
+            remote_of(engine_core),
+            core.world_size(engine_core),
+            functools.partial(core.is_asleep, engine_core),
+            time.monotonic,
+        )
+    memory: ranks.RankMemory = engine_core._unfrag_rank_memory
+    return memory

@@ -1,23 +1,22 @@
-"""A gate before vLLM's API: closed, it sends new requests elsewhere while those that run come to their end."""
+"""A gate before vLLM's API: closed, it sends new requests elsewhere while those that run come to their end.
+
+The engine keeps for how long it is closed and tells every API server, so that all of them close. It opens again by
+itself, should whoever closed it die.
+"""
 
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
 
 from fastapi.responses import JSONResponse
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from unfrag.engine.watch import EngineWatch
+
 _OPEN_PATHS = ("/plugins/unfrag/", "/flush_cache")
-
-
-def close_for(app: FastAPI, seconds: float) -> None:
-    """It opens again by itself, should whoever closed it die."""
-    app.state.unfrag_closed_until = time.monotonic() + seconds
 
 
 class Gate:
@@ -28,8 +27,8 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(_OPEN_PATHS):
-            left = getattr(scope["app"].state, "unfrag_closed_until", 0.0) - time.monotonic()
-            if left > 0:
+            watch: EngineWatch | None = getattr(scope["app"].state, "unfrag_watch", None)
+            if watch is not None and (left := watch.closed_seconds()) > 0:
                 refusal = JSONResponse(
                     {"error": {"message": "this server is being drained; ask another one", "code": 503}},
                     status_code=503,

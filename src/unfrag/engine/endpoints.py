@@ -1,4 +1,4 @@
-"""``GET /health`` and ``POST /flush_cache``, in vLLM's API server."""
+"""The plugin's routes in vLLM's API server; ``GET /health`` stands in ``health``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from unfrag import own_flags
-from unfrag.engine import access, drain, interface
+from unfrag.engine import access, drain
 from unfrag.engine.experts.answers import ExpertAnswers
 from unfrag.engine.experts.metrics import FreshMetrics
+from unfrag.engine.health import Health
+from unfrag.engine.vllm import features
 from unfrag.engine.watch import EngineDead, EngineWatch
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vllm.unfrag")
 router = APIRouter()
 
-# A snapshot this young answers the next caller as well: who polls at 10 Hz wakes the engine at 5.
-_GOOD_FOR_SECONDS = 0.15
-
 
 class UnfragEndpoints:
     """vLLM's ``EndpointPlugin`` protocol (``vllm/plugins/endpoint_plugins/interface.py``)."""
@@ -35,49 +34,51 @@ class UnfragEndpoints:
     required_tasks = None
 
     def attach_router(self, app: FastAPI) -> None:
-        """Adds the routes; vLLM lets ours replace its own ``/health``. On an unknown version, adds none."""
-        if interface.unsupported_version() is not None:
-            return
-        app.include_router(router)
-        app.add_middleware(drain.Gate)
-        if own_flags.chosen("--enable-expert-cache") != "off":
-            app.add_middleware(ExpertAnswers)
-            app.add_middleware(FreshMetrics)
+        """Adds the routes, and ``/health`` before vLLM's own. A fault leaves vLLM's API as it is."""
+        try:
+            if features.disabled():
+                return
+            app.include_router(router)
+            app.add_middleware(Health)
+            app.add_middleware(drain.Gate)
+            if own_flags.chosen("--enable-expert-cache") != "off" and features.is_on("expert_cache"):
+                app.add_middleware(ExpertAnswers)
+                app.add_middleware(FreshMetrics)
+        except Exception:
+            logger.exception("unfrag's routes could not be added: the server runs with vLLM's own")
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
-        """Takes a first snapshot while the engine is idle, so that ``/health`` has one from the start."""
-        state.unfrag_watch = EngineWatch(engine_client) if engine_client is not None else None
-        if state.unfrag_watch is not None:
-            try:
-                await state.unfrag_watch.refresh(wait_seconds=5.0)
-            except Exception:
-                logger.exception("unfrag has no memory statistics yet")
+        """Listens to the engines, and waits a moment for a first reading, so that ``/health`` has one at once."""
+        if features.disabled():
+            return
+        state.unfrag_watch = None
+        try:
+            if engine_client is not None:
+                state.unfrag_watch = EngineWatch(engine_client)
+                await state.unfrag_watch.start(wait_seconds=5.0)
+        except Exception:
+            logger.exception("unfrag has no memory statistics yet")
 
 
-@router.get("/health")
-async def health(request: Request, fresh: bool = False) -> JSONResponse:
-    """200 while the engine lives, 503 when it is dead, as in stock vLLM; the body holds ``memory_stats``.
+@router.get("/plugins/unfrag/live")
+async def live(request: Request, seconds: float | None = None) -> JSONResponse:
+    """For a probe: 200 while the engine steps, rests, or is busy; 503 when it is dead or has not moved for ``seconds``.
 
-    ``?fresh=true`` asks the engine in any case.
+    ``seconds`` is vLLM's own limit for a step unless given.
     """
     watch: EngineWatch | None = request.app.state.unfrag_watch
-    if watch is None:  # a render-only server has no engine and is always healthy
-        return JSONResponse({"status": "ok", "memory_stats": None})
-    alive = await watch.alive()
-    if alive:
-        await watch.refresh(wait_seconds=0.02, good_for=0.0 if fresh else _GOOD_FOR_SECONDS)
-    return JSONResponse(
-        {"status": "ok" if alive else "dead", "memory_stats": watch.memory_stats(), "unknown": watch.unknown},
-        status_code=200 if alive else 503,
-    )
+    why = None if watch is None else await watch.standstill(seconds)
+    if why is None:
+        return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "stuck", "why": why}, status_code=503)
 
 
 @router.post("/flush_cache")
 async def flush_cache(
-    request: Request, cached: bool = True, allocator: bool = True, compact: bool = True
+    request: Request, cached: bool = True, allocator: bool | None = None, compact: bool = True
 ) -> JSONResponse:
     """Drop evictable blocks (``?cached=``), release allocator memory (``?allocator=``), move the blocks in use together
-    (``?compact=``); all of it unless told otherwise.
+    (``?compact=``); all of it unless told otherwise, but on a card allocator memory only when it is asked for.
 
     403 to a caller that is neither on this machine nor holds the token, 503 when the engine is dead.
     """
@@ -90,10 +91,12 @@ async def drain_for(request: Request, seconds: float = 60.0) -> JSONResponse:
 
     403 to a caller that is neither on this machine nor holds the token.
     """
-    if (refused := _refused(request)) is not None:
-        return refused
-    drain.close_for(request.app, seconds)
-    return JSONResponse({"seconds": seconds})
+    return await _of_engine(request, "drain", lambda watch: _drained(watch, seconds))
+
+
+async def _drained(watch: EngineWatch, seconds: float) -> dict[str, float]:
+    await watch.close_for(seconds)
+    return {"seconds": seconds}
 
 
 @router.get("/plugins/unfrag/experts")
@@ -107,7 +110,7 @@ async def experts(request: Request) -> JSONResponse:
 
 @router.get("/plugins/unfrag/map.json")
 async def block_map(request: Request) -> JSONResponse:
-    """Each engine's blocks as ``[state, how many in a row]``, its requests' runs, and violations of the books."""
+    """Each engine's blocks as ``[state, how many in a row]``, its requests' runs, and violations of the bookkeeping."""
     return await _of_engine(request, "read the block map", lambda watch: watch.inspect())
 
 

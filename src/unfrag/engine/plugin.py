@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from unfrag import own_flags
-from unfrag.engine import interface
+from unfrag.engine.vllm import classes, features
 
 if TYPE_CHECKING:
     from unfrag.engine.endpoints import UnfragEndpoints
 
-# A child of vLLM's logger, so that vLLM's own format and level apply.
 logger = logging.getLogger("vllm.unfrag")
 
 
@@ -21,39 +21,38 @@ def register() -> None:
     Adds methods to ``EngineCore``, reachable only by a call from the API server. No method of vLLM is replaced, unless
     ``--pool contiguous``, ``--compaction on`` or ``--enable-expert-cache`` was asked for.
     """
+    if features.disabled():
+        logger.info("unfrag does nothing in this process: %s is set", features.DISABLE_VARIABLE)
+        return
     try:
-        version = interface.unsupported_version()
-        if version is not None:
+        if os.environ.get("VLLM_USE_RUST_FRONTEND", "0") not in ("", "0"):
             logger.warning(
-                "unfrag knows vLLM %s and this is %s: it stays out, the server runs as stock. "
-                "Install an unfrag that knows this version.",
-                ", ".join(interface.SUPPORTED),
-                version,
+                "unfrag: VLLM_USE_RUST_FRONTEND serves HTTP without Python: there are no routes of the plugin, and "
+                "/health has no memory_stats"
             )
-            return
-        from vllm.v1.engine.core import EngineCore
+        _add_methods()
+        if own_flags.chosen("--pool") == "contiguous" and features.is_on("pool"):
+            from unfrag.engine.pool import install
 
-        from unfrag.engine import core
-        from unfrag.engine.pool import install, live
+            install.around_kv_cache_manager(classes.kv_cache_manager())
+        if own_flags.chosen("--compaction") == "on" and features.is_on("compaction"):
+            from unfrag.engine.pool import live
 
-        EngineCore.unfrag_memory_stats = core.unfrag_memory_stats
-        EngineCore.unfrag_flush = core.unfrag_flush
-        EngineCore.unfrag_compact = core.unfrag_compact
-        EngineCore.unfrag_inspect = core.unfrag_inspect
-        EngineCore.unfrag_experts = core.unfrag_experts
-        EngineCore.unfrag_expert_share = core.unfrag_expert_share
-        if own_flags.chosen("--pool") == "contiguous":
-            from vllm.v1.core.kv_cache_manager import KVCacheManager
-
-            install.around_kv_cache_manager(KVCacheManager)
-        if own_flags.chosen("--compaction") == "on":
-            live.before_each_step(EngineCore)
-        if own_flags.chosen("--enable-expert-cache") != "off":
+            live.before_each_step(classes.engine_core())
+        if own_flags.chosen("--enable-expert-cache") != "off" and features.is_on("expert_cache"):
             from unfrag.engine.experts import install as experts
 
-            experts.around_engine_core(EngineCore)
+            experts.around_engine_core(classes.engine_core())
     except Exception:
         logger.exception("unfrag could not be loaded: the server runs as stock")
+
+
+def _add_methods() -> None:
+    """Those of features that this vLLM lacks fail when they are called, and say why."""
+    from unfrag.engine import core
+
+    for method in core.METHODS:
+        setattr(classes.engine_core(), method.__name__, method)
 
 
 def endpoints() -> UnfragEndpoints:

@@ -1,14 +1,20 @@
-"""The API server's view of its engines: the last snapshot of each, kept while an engine is busy or stuck."""
+"""The API server's view of its engines: each one's last account of itself, kept while it is busy or stuck."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unfrag.engine import interface
+from unfrag.engine.engines import Engine
 from unfrag.engine.experts.load import summary
+from unfrag.engine.pool.map import add_stretch
+from unfrag.engine.vllm import client, features
+from unfrag.engine.vllm.remote import limit_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 logger = logging.getLogger("vllm.unfrag")
 
@@ -20,74 +26,96 @@ class EngineDead(Exception):
 
 
 class EngineWatch:
-    """Asks each engine for its statistics, one question in flight per engine, and remembers the answers.
-
-    An engine answers between two steps. While it is stuck in one, the last answer stands and its age grows.
-    """
+    """All engines of this API server."""
 
     def __init__(self, engine_client: Any) -> None:
         self._client = engine_client
-        self._engines = interface.engines(engine_client)
-        self._last: list[tuple[float, dict[str, Any]] | None] = [None] * len(self._engines)
-        self._asking: list[asyncio.Task[None] | None] = [None] * len(self._engines)
+        self._engines = [Engine(engine_client, identity) for identity in client.engines(engine_client)]
         self._flushing = asyncio.Lock()
         self._experts: list[dict[str, Any] | None] = []
         self._asking_experts: asyncio.Task[None] | None = None
-        self.unknown: str | None = None
+
+    @property
+    def unknown(self) -> str | None:
+        """Why there are no statistics."""
+        return features.why_off("health") or next((engine.unknown for engine in self._engines if engine.unknown), None)
+
+    async def start(self, wait_seconds: float) -> None:
+        """Listen to every engine; a first reading is there when the engines are idle and answer within the time."""
+        for engine in self._engines:
+            engine.listen()
+        first = [asyncio.create_task(engine.fresh()) for engine in self._engines]
+        first += [task for engine in self._engines if (task := engine.rank_memory.start()) is not None]  # type: ignore[misc]
+        await asyncio.wait(first, timeout=wait_seconds)
 
     async def alive(self) -> bool:
-        """False once the engine core has died (vLLM's ``EngineDeadError``)."""
-        from vllm.v1.engine.exceptions import EngineDeadError
+        """False once an engine core has died."""
+        return await client.is_alive(self._client)
 
-        try:
-            await self._client.check_health()
-        except EngineDeadError:
-            return False
-        return True
-
-    async def refresh(self, wait_seconds: float, good_for: float = 0.0) -> None:
-        """Ask each engine whose last answer is older than ``good_for`` seconds, and give it ``wait_seconds``.
-
-        One that is being asked already is not asked again, only waited for.
-        """
-        now = time.monotonic()
-        for i, task in enumerate(self._asking):
-            last = self._last[i]
-            due = last is None or now - last[0] >= good_for
-            if due and (task is None or task.done()):
-                self._asking[i] = asyncio.create_task(self._ask(i))
-        asked = [task for task in self._asking if task is not None and not task.done()]
-        if asked:
+    async def refresh(self, wait_seconds: float, fresh: bool) -> None:
+        """See that memory of ranks is read now and then; with ``fresh`` also ask for readings, and wait for them."""
+        asked: list[asyncio.Task[Any]] = [
+            task for engine in self._engines if (task := engine.rank_memory.start()) is not None
+        ]
+        if fresh:
+            asked = [asyncio.create_task(self._fresh(engine)) for engine in self._engines]
             await asyncio.wait(asked, timeout=wait_seconds)
 
-    async def _ask(self, i: int) -> None:
+    async def _fresh(self, engine: Engine) -> None:
         try:
-            stats = await interface.call_engine(self._client, self._engines[i], "unfrag_memory_stats")
+            await engine.fresh()
         except Exception as fault:
-            if self.unknown is None:
-                logger.warning("unfrag cannot read the engine's memory: %s", fault)
-            self.unknown = str(fault)
-            return
-        self.unknown = None
-        self._last[i] = (time.monotonic(), stats)
+            engine.unknown = str(fault)
 
     def memory_stats(self) -> dict[str, Any] | None:
-        """The last snapshot, with its age now; None before the first. Several engines: see :func:`combine`."""
-        now = time.monotonic()
-        each = [{**stats, "age_seconds": stats["age_seconds"] + now - got} for got, stats in filter(None, self._last)]
+        """The last readings, with their age now; None before the first. Several engines: see :func:`combine`."""
+        each = [stats for engine in self._engines if (stats := engine.stats()) is not None]
         if not each:
             return None
         return each[0] if len(self._engines) == 1 else combine(each)
 
-    async def flush(self, cached: bool, allocator: bool, compact: bool) -> dict[str, Any]:
+    async def standstill(self, limit: float | None) -> str | None:
+        """Why this server should be restarted; None while its engines step, rest, or take no longer than ``limit``.
+
+        Args:
+            limit: seconds; vLLM's own for a step when None, so that a compilation in progress is none.
+        """
+        if not await self.alive():
+            return "the engine is dead"
+        limit = limit_seconds() if limit is None else limit
+        for engine in self._engines:
+            engine.ping.start()
+            if (age := engine.age_seconds()) > limit:
+                return f"the engine has made no step and taken no call for {age:.0f} s"
+            if (age := engine.ping.waiting_seconds()) > limit:
+                return f"a rank has not answered for {age:.0f} s"
+        return None
+
+    def closed_seconds(self) -> float:
+        """For how long no request is let in, by word of any engine."""
+        return max((engine.closed_seconds() for engine in self._engines), default=0.0)
+
+    async def close_for(self, seconds: float) -> None:
+        """No API server of these engines lets a request in for so long.
+
+        Raises:
+            EngineDead: meanwhile.
+        """
+        for engine in self._engines:
+            await self._call(engine, "unfrag_close", seconds)
+            await self._while_alive(engine.fresh())
+
+    async def flush(self, cached: bool, allocator: bool | None, compact: bool) -> dict[str, Any]:
         """Flush every engine, one flush at a time; before, after and seconds, and what compaction did.
+
+        Args:
+            allocator: give allocator memory back; None: where that is known to be safe.
 
         Raises:
             EngineDead: before or during the flush.
         """
         async with self._flushing:
             results = [await self._flush_one(engine, cached, allocator, compact) for engine in self._engines]
-            self._last = [(time.monotonic(), result["after"]) for result in results]
         if len(results) == 1:
             return results[0]
         return {
@@ -95,6 +123,7 @@ class EngineWatch:
             "after": combine([r["after"] for r in results]),
             "seconds": sum(r["seconds"] for r in results),
             "compaction": [r["compaction"] for r in results],
+            "released": [rank for r in results for rank in r["released"] or ()] or None,
         }
 
     async def inspect(self) -> list[dict[str, Any]]:
@@ -103,7 +132,21 @@ class EngineWatch:
         Raises:
             EngineDead: meanwhile.
         """
-        return [await self._call(engine, "unfrag_inspect") for engine in self._engines]
+        return [await self._inspect_one(engine) for engine in self._engines]
+
+    async def _inspect_one(self, engine: Engine) -> dict[str, Any]:
+        found: dict[str, Any] = {"blocks": [], "requests": [], "violations": []}
+        place: int | None = 0
+        while place is not None:
+            part = await self._call(engine, "unfrag_map", place)
+            for state, number in part["blocks"]:
+                add_stretch(found["blocks"], state, number)
+            found["requests"], place = part["requests"], part["next"]
+        place = 0
+        while place is not None:
+            violations, place = await self._call(engine, "unfrag_check", place)
+            found["violations"] += violations
+        return found
 
     async def experts(self) -> list[dict[str, Any] | None]:
         """The expert-route cache of each engine: counts, and how evenly its experts are used; None without one.
@@ -136,16 +179,27 @@ class EngineWatch:
         share = await self._call(self._engines[0], "unfrag_expert_share", answer)
         return None if share is None else (share[0], share[1])
 
-    async def _flush_one(self, engine: Any, cached: bool, allocator: bool, compact: bool) -> dict[str, Any]:
+    async def _flush_one(self, engine: Engine, cached: bool, allocator: bool | None, compact: bool) -> dict[str, Any]:
         started = time.monotonic()
-        result: dict[str, Any] = await self._call(engine, "unfrag_flush", cached, allocator)
-        result["compaction"] = None
-        if compact:
-            result["compaction"], result["after"] = await self._compact(engine)
-        result["seconds"] = time.monotonic() - started
-        return result
+        before = await self._while_alive(engine.fresh())
+        place: int | None = 0 if cached else None
+        while place is not None:
+            place = await self._call(engine, "unfrag_evict", place)
+        released = None
+        if allocator is not False:
+            engine.ranks = await self._call(engine, "unfrag_release", bool(allocator))
+            released = [{"rank": rank["rank"], "released": rank.pop("released", None)} for rank in engine.ranks]
+        compaction = await self._compact(engine) if compact else None
+        after = await self._while_alive(engine.fresh())
+        return {
+            "before": before,
+            "after": after,
+            "seconds": time.monotonic() - started,
+            "compaction": compaction,
+            "released": released,
+        }
 
-    async def _compact(self, engine: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def _compact(self, engine: Engine) -> dict[str, Any]:
         """Pass after pass, the engine's own steps in between, until no move is left."""
         total = {"live": 0, "cached": 0, "evicted": 0}
         started = time.monotonic()
@@ -154,23 +208,28 @@ class EngineWatch:
             for key in total:
                 total[key] += done[key]
             if done["finished"] or time.monotonic() - started > _COMPACT_SECONDS:
-                after = done["after"] or await self._call(engine, "unfrag_memory_stats")
-                return {**total, "remaining": done["remaining"], "why": done["why"]}, after
+                return {**total, "remaining": done["remaining"], "why": done["why"]}
 
-    async def _call(self, engine: Any, method: str, *args: Any) -> Any:
+    async def _call(self, engine: Engine, method: str, *args: Any) -> Any:
         """A method of one engine core, as long as that lives.
 
         Raises:
             EngineDead: before or meanwhile; vLLM never answers a call to an engine that died.
         """
-        if not await self.alive():
-            raise EngineDead
-        call = asyncio.create_task(interface.call_engine(self._client, engine, method, *args))
+        return await self._while_alive(engine.call(method, *args))
+
+    async def _while_alive(self, question: Awaitable[Any]) -> Any:
+        call = asyncio.ensure_future(question)
         while not (await asyncio.wait([call], timeout=0.5))[0]:
             if not await self.alive():
                 call.cancel()
                 raise EngineDead
-        return call.result()
+        try:
+            return call.result()
+        except Exception:
+            if not await self.alive():
+                raise EngineDead from None
+            raise
 
 
 def combine(each: list[dict[str, Any]]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def command_of(pid: int) -> str:
     try:
         process = psutil.Process(pid)
         words = process.cmdline()
-        own = _own_flags(process.environ()) if "unfrag.engine.serve" in words else []
+        own = _own_flags(process.environ()) if "unfrag.engine.vllm.serve" in words else []
     except (psutil.Error, ValueError) as fault:
         raise NotEnoughEvidence(f"the server's process {pid} cannot be read: {fault}") from fault
     return shlex.join([*words, *own])

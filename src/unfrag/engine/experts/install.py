@@ -9,6 +9,7 @@ from typing import Any
 
 from unfrag import own_flags
 from unfrag.engine.experts.live import ExpertCache, Options, Refused
+from unfrag.engine.vllm import moe
 
 logger = logging.getLogger("vllm.unfrag")
 
@@ -47,9 +48,7 @@ def around_engine_core(engine_core_class: Any) -> None:
         if options.mode == "off":
             return kv_cache_config
         try:
-            from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
-
-            _, block_tokens = resolve_kv_cache_block_sizes(kv_cache_config, vllm_config)
+            block_tokens = moe.hash_block_tokens(kv_cache_config, vllm_config)
             self.unfrag_expert_cache = ExpertCache(self, options, block_tokens)
         except Refused as why:
             logger.warning("unfrag: no expert-route cache, the server runs as stock: %s", why)

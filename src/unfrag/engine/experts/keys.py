@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unfrag.engine.vllm import features, moe
+
 if TYPE_CHECKING:
     from unfrag.engine.experts.store import Shape
 
@@ -56,31 +58,16 @@ class Adapters:
         return known[1] if known[0] == stamp else None
 
 
-def hasher(config: Any, block_tokens: int) -> Any:
-    """vLLM's own, which it does not make when prefix caching is off."""
-    from vllm.utils.hashing import get_hash_fn_by_name
-    from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
-
-    function = get_hash_fn_by_name(config.cache_config.prefix_caching_hash_algo)
-    init_none_hash(function)
-    return get_request_block_hasher(block_tokens, function)
-
-
 def namespace(config: Any, shape: Shape, weights: list[str]) -> bytes:
     """What all routes of a file have in common: model, weights of every rank, vLLM, and how blocks are hashed."""
-    from vllm.utils.hashing import get_hash_fn_by_name
-    from vllm.v1.core.kv_cache_utils import resolve_none_hash_seed
-    from vllm.version import __version__
-
-    algorithm = config.cache_config.prefix_caching_hash_algo
     said = (
-        __version__,
+        features.version(),
         config.model_config.hf_config.to_json_string(),
         str(config.model_config.dtype),
         str(config.model_config.quantization),
         str(config.cache_config.cache_dtype),
-        algorithm,
-        resolve_none_hash_seed(get_hash_fn_by_name(algorithm)),
+        config.cache_config.prefix_caching_hash_algo,
+        moe.hash_seed(config),
         tuple(shape),
         weights,
     )

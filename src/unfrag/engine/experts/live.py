@@ -7,10 +7,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unfrag.engine import interface
 from unfrag.engine.experts import keys, worker
 from unfrag.engine.experts.file import UnusableFile, make_file
 from unfrag.engine.experts.index import RouteIndex, Scheduled
+from unfrag.engine.vllm import features, moe
+from unfrag.engine.vllm.remote import remote_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +51,9 @@ class ExpertCache:
         config = engine_core.vllm_config
         if (why := _refusal(config)) is not None:
             raise Refused(why)
+        if options.file is not None and (why := features.why_off("expert_cache_file")) is not None:
+            self._without_file(why)
+            self.options = options = options._replace(file=None)
         self._block_tokens = block_tokens
         looked = self._ask(functools.partial(worker.look, block_tokens=block_tokens, weigh=options.file is not None))
         if why := next((each.refusal for each in looked if each.refusal), None):
@@ -72,7 +76,10 @@ class ExpertCache:
         executor.execute_model = functools.partial(self._execute, executor.execute_model)
 
     def _ask(self, function: Any) -> list[Any]:
-        return interface.on_every_rank(self._engine_core, function)
+        answers = remote_of(self._engine_core).ask(function)
+        if fault := next((each.fault for each in answers if each.fault), None):
+            raise RuntimeError(fault)
+        return [each.value for each in answers]
 
     def _install(self, slots: int, namespace: bytes) -> None:
         file = self.options.file
@@ -148,7 +155,7 @@ class ExpertCache:
         """Before a request is scheduled, in vLLM's input thread: its name, and its hashes with its adapter's part."""
         if request._block_hasher is None:
             if self._hasher is None:
-                self._hasher = keys.hasher(self._engine_core.vllm_config, self._block_tokens)
+                self._hasher = moe.hasher(self._engine_core.vllm_config, self._block_tokens)
             request._block_hasher = self._hasher
             request.update_block_hashes()
         lora = request.lora_request

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unfrag.engine.experts.file import RouteFile, UnusableFile
 from unfrag.engine.experts.routers import Replay
 from unfrag.engine.experts.store import Shape, Store
+from unfrag.engine.vllm import moe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def look(worker: Any, block_tokens: int, weigh: bool) -> Looked:
         refusal = next(_refusals(worker), None)
         if refusal is not None:
             return Looked(refusal)
-        routers = [layer.router for layer in _moe_layers(worker)]
+        routers = [layer.router for layer in moe.layers(worker)]
         id_bytes = 1 if routers[0].global_num_experts <= 256 else 2
         shape = Shape(len(routers), routers[0].top_k, id_bytes, block_tokens)
         weights = hashlib.sha256(repr(sorted(worker.compute_weight_checksums().items())).encode()) if weigh else None
@@ -71,7 +72,7 @@ def install(
             except UnusableFile as why:
                 unusable = str(why)
         gates = [module.gate for module in worker.get_model().modules() if _GATE_SKIPPED & _kinds(module)]
-        worker.unfrag_routes = Replay(worker.model_runner, _moe_layers(worker), gates, store, verify_every)
+        worker.unfrag_routes = Replay(worker.model_runner, moe.layers(worker), gates, store, verify_every)
         worker.shutdown = functools.partial(_shut_down, worker, worker.shutdown)
         return Installed(None, unusable, tuple(whole), damaged)
     except Exception as fault:
@@ -126,27 +127,16 @@ def _kinds(module: Any) -> set[str]:
     return {kind.__name__ for kind in type(module).__mro__}
 
 
-def _moe_layers(worker: Any) -> list[Any]:
-    """The model's MoE layers (``fused_moe/runner/moe_runner.py``) by their number."""
-    from vllm.model_executor.layers.fused_moe.layer import MoERunner
-
-    found = [module for module in worker.get_model().modules() if isinstance(module, MoERunner)]
-    return sorted(found, key=lambda layer: layer.layer_id)
-
-
 def _refusals(worker: Any) -> Iterator[str]:
-    from vllm.config import CompilationMode, CUDAGraphMode
-    from vllm.model_executor.layers.fused_moe.router.base_router import BaseRouter
-
     device = str(worker.device)
-    runner, compilation = worker.model_runner, worker.vllm_config.compilation_config
-    layers = _moe_layers(worker)
+    runner = worker.model_runner
+    layers = moe.layers(worker)
     if not layers:
         yield "this model has no experts"
     if any(layer.is_monolithic for layer in layers):
         yield "this back-end routes inside its kernel; a Triton or other modular MoE back-end does not"
     for router in (layer.router for layer in layers):
-        if not isinstance(router, BaseRouter) or _STATEFUL & _kinds(router):
+        if not moe.is_base_router(router) or _STATEFUL & _kinds(router):
             yield f"experts chosen by a {type(router).__name__} cannot be kept"
         if (router.top_k, router.global_num_experts) != (layers[0].router.top_k, layers[0].router.global_num_experts):
             yield "its layers differ in their number of experts"
@@ -154,5 +144,5 @@ def _refusals(worker: Any) -> Iterator[str]:
         yield f"expert routes on {device} were not looked at"
     if not hasattr(runner, "input_batch") or not hasattr(runner, "_model_forward"):
         yield f"{type(runner).__name__} was not looked at; VLLM_USE_V2_MODEL_RUNNER=0 takes the first one"
-    if compilation.mode != CompilationMode.NONE or compilation.cudagraph_mode not in (None, CUDAGraphMode.NONE):
+    if not moe.is_eager(worker):
         yield "compiled models and CUDA graphs run past it; --enforce-eager does not"

@@ -6,23 +6,31 @@ must go is moved first, into an empty block.
 
 Only safe blocks move: every reference to one is a running request's table in an ordinary full-attention group. That
 leaves out what a connector, a copy-on-write or a deferred free still holds. Scheduler and workers change together,
-between two steps, through :mod:`unfrag.engine.pool.move`: rows of the batch keep their order, so no number changes.
+between two steps, through :mod:`unfrag.engine.vllm.tables`: rows of the batch keep their order, so no number changes.
 
-Read in vLLM 0.32: ``v1/core/block_pool.py`` (``move_block_hashes``), ``v1/core/single_type_kv_cache_manager.py``.
-Pipeline parallelism and connectors are refused. With asynchronous scheduling (the default on GPUs) a worker waits for
-the step in flight before it moves anything; that could not be run here.
+Read in vLLM 0.30 to 0.33: ``v1/core/block_pool.py`` (``move_block_hashes``),
+``v1/core/single_type_kv_cache_manager.py``. Pipeline parallelism and connectors are refused. With asynchronous
+scheduling (the default on GPUs) a worker moves nothing before the step in flight is done.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from unfrag.engine.pool.queue import take_place
+from unfrag.engine.vllm import core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Tables = dict[str, tuple[list[int] | None, ...]]
+    from numpy.typing import NDArray
+
+    from unfrag.engine.pool.plan import Pair, Plan
+
+    Tables = dict[str, tuple[NDArray[np.int32] | None, ...]]
     Send = Callable[[list[tuple[int, int]], Tables, Tables], None]
 
 # Connectors that keep no block ids of running requests. None was verified, so with any connector nothing moves.
@@ -31,14 +39,6 @@ SAFE_CONNECTORS: tuple[str, ...] = ()
 
 class Torn(RuntimeError):
     """Scheduler and workers, or the workers among themselves, know different block tables: no step may follow."""
-
-
-class Pair(NamedTuple):
-    """A block in use and the free one it should go to; ``held``: (manager, request, position) of its tables."""
-
-    source: Any
-    target: Any
-    held: list[tuple[Any, str, int]]
 
 
 class Move(NamedTuple):
@@ -59,13 +59,6 @@ class Moved(NamedTuple):
     remaining: int = 0
 
 
-class Plan:
-    """Moves that are still to be made, worked out once and looked at again before each is made."""
-
-    def __init__(self) -> None:
-        self.pairs: list[Pair] = []
-
-
 def refusal(scheduler: Any) -> str | None:
     """Why nothing may be moved under this scheduler; None when it may."""
     connector = getattr(scheduler, "connector", None)
@@ -77,39 +70,25 @@ def refusal(scheduler: Any) -> str | None:
         return "an encoder-cache connector is in use"
     if getattr(scheduler, "num_spec_tokens", 0) and getattr(scheduler, "use_v2_model_runner", False):
         return "speculative decoding under Model Runner V2 was not looked at"
-    if not _movable_groups(scheduler):
+    if not core.full_attention(scheduler):
         return "no KV group of this model is ordinary full attention"
     return None
 
 
-def _movable_groups(scheduler: Any) -> list[Any]:
-    """Managers whose tables are lists of blocks and nothing else."""
-    from vllm.v1.core.single_type_kv_cache_manager import FullAttentionManager
-
-    return [m for m in scheduler.kv_cache_manager.coordinator.single_type_managers if type(m) is FullAttentionManager]
-
-
-def compact(scheduler: Any, most: int, send: Send, plan: Plan | None = None) -> Moved:
-    """One pass of at most ``most`` moves.
+def compact(scheduler: Any, most: int, send: Send, plan: Plan) -> Moved:
+    """One pass of at most ``most`` moves of a plan that is worked out.
 
     Args:
         send: makes the workers copy ``(source, target)`` blocks, all reads before all writes, and replace the named
             requests' tables; its third argument is the tables as they are, to go back to. When it raises, the workers
             are as they were but for the contents of targets, and nothing has changed here but that some cached blocks
             were given up.
-        plan: what an earlier pass has left over; a new plan is made when that is used up.
 
     Raises:
-        Torn: the workers have moved and the books here could not be changed alike.
+        Torn: the workers have moved and the bookkeeping here could not be changed alike.
     """
     pool = scheduler.kv_cache_manager.block_pool
-    plan = plan if plan is not None else Plan()
-    running = {request.request_id for request in scheduler.running}
-    plan.pairs = [pair for pair in plan.pairs if _still_good(pool, running, pair)]
-    if not plan.pairs:
-        plan.pairs = _wanted(scheduler, running)
-    now, plan.pairs = plan.pairs[:most], plan.pairs[most:]
-    moves, evicted = _with_spills(pool, now, plan.pairs)
+    moves, evicted = _with_spills(pool, plan.take(most), plan.last_target)
     if not moves:
         return Moved()
     copies = [(m.target.block_id, m.spill.block_id) for m in moves if m.spill is not None]
@@ -126,64 +105,19 @@ def compact(scheduler: Any, most: int, send: Send, plan: Plan | None = None) -> 
     except Exception as fault:
         raise Torn(f"the workers moved blocks and the scheduler could not follow: {fault!r}") from fault
     cached = sum(move.spill is not None for move in moves)
-    return Moved(len(moves), cached, evicted, len(plan.pairs))
+    return Moved(len(moves), cached, evicted, plan.remaining)
 
 
-# Who holds what
-
-
-def _wanted(scheduler: Any, running: set[str]) -> list[Pair]:
-    """Every move that is to be made, a request's blocks in their order. O(blocks)."""
-    pool = scheduler.kv_cache_manager.block_pool
-    blocks, watched = pool.blocks, pool._reuse_watchers
-    boundary = len(blocks) - 1 - pool.get_num_free_blocks()
-    movable = {id(manager) for manager in _movable_groups(scheduler)}
-    found: dict[int, list[tuple[Any, str, int]]] = {}
-    stuck: set[int] = set()
-    for manager in scheduler.kv_cache_manager.coordinator.single_type_managers:
-        for request_id, table in manager.req_to_blocks.items():
-            if id(manager) in movable and request_id in running:
-                for position, block in enumerate(table):
-                    if block.block_id > boundary:
-                        found.setdefault(block.block_id, []).append((manager, request_id, position))
-            else:
-                stuck.update(block.block_id for block in table)
-    sources = [
-        (blocks[block_id], held)
-        for block_id, held in found.items()
-        if blocks[block_id].ref_cnt == len(held) and block_id not in stuck and block_id not in watched
-    ]
-    targets = (b for b in blocks[1 : boundary + 1] if b.ref_cnt == 0 and b.block_id not in watched)
-    return [Pair(source, target, held) for (source, held), target in zip(sources, targets, strict=False)]
-
-
-def _still_good(pool: Any, running: set[str], pair: Pair) -> bool:
-    """Is the pair as it was when it was planned?"""
-    if pair.target.ref_cnt or pair.source.ref_cnt != len(pair.held):
-        return False
-    if pair.target.block_id in pool._reuse_watchers or pair.source.block_id in pool._reuse_watchers:
-        return False
-    return all(
-        request_id in running and _at(manager.req_to_blocks.get(request_id, ()), position) is pair.source
-        for manager, request_id, position in pair.held
-    )
-
-
-def _at(table: Any, position: int) -> Any:
-    return table[position] if position < len(table) else None
-
-
-def _with_spills(pool: Any, now: list[Pair], later: list[Pair]) -> tuple[list[Move], int]:
+def _with_spills(pool: Any, now: list[Pair], above: int) -> tuple[list[Move], int]:
     """The moves with a place for what their targets cache; and how many cached blocks were given up for that.
 
-    Places are empty blocks above all targets. Where there are too few, the oldest cached blocks are given up: they
-    would have gone next, and the blocks that are vacated here go before them from now on.
+    Places are empty blocks above ``above``, where no target is. Where there are too few, the oldest cached blocks are
+    given up: they would have gone next, and the blocks that are vacated here go before them from now on.
     """
     crowded = sum(not _is_empty(pool, pair.target) for pair in now)
     if not crowded:
         return [Move(*pair, None) for pair in now], 0
-    above = max(pair.target.block_id for pair in (*now, *later))
-    places = [b for b in pool.blocks[above + 1 :] if _is_empty(pool, b)][:crowded]
+    places = list(islice((b for b in pool.blocks[above + 1 :] if _is_empty(pool, b)), crowded))
     evicted = 0
     if len(places) < crowded:
         taken = {block.block_id for block in places}
@@ -227,14 +161,14 @@ def _tables(scheduler: Any, moves: list[Move], moved: bool) -> Tables:
     for move in moves:
         for manager, request_id, _ in move.held:
             touched.setdefault(request_id, set()).add(id(manager))
-    managers = scheduler.kv_cache_manager.coordinator.single_type_managers
+
+    def table(manager: Any, request_id: str) -> NDArray[np.int32]:
+        blocks = manager.req_to_blocks[request_id]
+        return np.array([new_id.get(block.block_id, block.block_id) for block in blocks], np.int32)
+
+    managers = core.managers(scheduler)
     return {
-        request_id: tuple(
-            [new_id.get(block.block_id, block.block_id) for block in manager.req_to_blocks[request_id]]
-            if id(manager) in groups
-            else None
-            for manager in managers
-        )
+        request_id: tuple(table(manager, request_id) if id(manager) in groups else None for manager in managers)
         for request_id, groups in touched.items()
     }
 

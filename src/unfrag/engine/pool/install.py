@@ -7,20 +7,18 @@ import logging
 from typing import Any
 
 from unfrag.engine.pool.queue import GROWTH, ContiguousQueue
+from unfrag.engine.vllm.pools import is_stock
 
 logger = logging.getLogger("vllm.unfrag")
 
 
 def install(kv_cache_manager: Any) -> str | None:
     """Replace the free queue of an unused pool and tell it who asks; why not, when it was left alone."""
-    from vllm.v1.core.block_pool import BlockPool
-    from vllm.v1.core.kv_cache_utils import FreeKVCacheBlockQueue
-
     pool = kv_cache_manager.block_pool
     managers = kv_cache_manager.coordinator.single_type_managers
     if not managers:
         return "this model keeps no KV"
-    if type(pool) is not BlockPool or type(pool.free_block_queue) is not FreeKVCacheBlockQueue:
+    if not is_stock(pool):
         return f"the pool is a {type(pool).__name__} with a {type(pool.free_block_queue).__name__}"
     if pool.get_num_free_blocks() != pool.num_gpu_blocks - 1:
         return "the pool is in use already"

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unfrag.engine import interface
-from unfrag.engine.free import count_runs, fragmentation_ratio, free_blocks, run_lengths
-from unfrag.engine.pool import compaction, integrity, move
+from unfrag.engine.pool import compaction, integrity, plan
 from unfrag.engine.pool.policy import Policy, effort
+from unfrag.engine.publish import publisher_of
+from unfrag.engine.vllm import core, features, tables
+from unfrag.engine.vllm.remote import remote_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 logger = logging.getLogger("vllm.unfrag")
 
 PASS_BYTES = 64 << 20  # copied between two steps when it is asked to run to the end
 _PASS_MOST = 128
+_SLICE_SECONDS = 0.005  # on the engine's thread, for what takes longer as a whole
+_TICK_SECONDS = 0.001
 
 
 class _NotMoved(Exception):
@@ -27,105 +33,125 @@ class Compactor:
     def __init__(self, engine_core: Any, policy: Policy | None = None) -> None:
         self._engine_core = engine_core
         self._scheduler = engine_core.scheduler
+        self._remote = remote_of(engine_core)
         self._policy = policy or Policy()
-        self._moves_a_step = 0
-        self._plan = compaction.Plan()
-        self._steps_until_look = self._policy.look_every
-        self.off: str | None = compaction.refusal(self._scheduler)
+        self._plan = plan.Plan(self._scheduler)
+        self._planned = False
+        self._checking: int | None = 0
+        self._steps, self._effort = 0, 0
+        self._look: Future[tuple[int, dict[str, Any]]] | None = None
+        self.off: str | None = features.why_off("compaction") or compaction.refusal(self._scheduler)
         """Why nothing is moved (any more)."""
         if self.off is not None:
             logger.warning("unfrag does not move KV blocks: %s", self.off)
         self.moves = 0
 
     def one_pass(self) -> dict[str, Any]:
-        """As much as may be done between two steps: ``live, cached, evicted, remaining``; ``why`` when it is off."""
-        most = max(8, min(_PASS_MOST, PASS_BYTES // max(1, interface.block_bytes(self._engine_core))))
-        done = self._compact(most)
-        if done.live == 0:
-            self._verify()
-        return {**done._asdict(), "why": self.off}
+        """As much as may be done between two steps: ``live, cached, evicted, remaining``; ``why`` when it is off.
+
+        ``finished``: a fresh plan holds no move, and the pool's bookkeeping was seen to hold together.
+        """
+        done, finished = compaction.Moved(), True
+        if self.off is None:
+            done, finished = self._go_on(self._most(PASS_BYTES, _PASS_MOST), _SLICE_SECONDS)
+        return {**done._asdict(), "finished": finished, "why": self.off}
 
     def tick(self) -> None:
-        """Before a step, when compaction in the background was asked for. A look reads every block, a pass does not."""
+        """Before a step, when compaction in the background was asked for: works, or rests and looks now and then."""
         if self.off is not None:
             return
-        self._steps_until_look -= 1
-        if self._moves_a_step and self._plan.pairs:
-            self._compact(self._moves_a_step)
-            return
-        if self._steps_until_look > 0:
-            return
-        self._steps_until_look = self._policy.look_every
-        was = self._moves_a_step
-        self._moves_a_step = self._wanted_moves()
-        if self._moves_a_step:
-            self._compact(self._moves_a_step)
-        elif was:
-            self._verify()
+        self._steps += 1
+        if self._effort:
+            if self._steps % self._policy.move_every == 0:
+                _, finished = self._go_on(self._most(self._policy.pass_bytes, self._effort), _TICK_SECONDS)
+                if finished:
+                    self._effort = 0
+        elif self._look is not None:
+            if self._look.done():
+                self._effort, self._look = self._wanted_effort(self._look), None
+        elif self._steps % self._policy.look_every == 0:
+            self._look = publisher_of(self._engine_core).next(0, now=True)
 
-    def _wanted_moves(self) -> int:
-        pool = self._scheduler.kv_cache_manager.block_pool
-        free = [block.block_id for block in free_blocks(pool)]
-        largest = max(run_lengths(free), default=0)
-        scattered = (len(free) - largest) * interface.block_bytes(self._engine_core)
-        ratio = fragmentation_ratio(len(free), largest)
-        return effort(self._policy, ratio, scattered, self._moves_a_step > 0)
+    def check(self, start: int) -> tuple[list[str], int | None]:
+        """A slice of :func:`integrity.check_slice`; what does not hold together turns compaction off."""
+        found, after = integrity.check_slice(core.block_pool(self._engine_core), core.managers(self._scheduler), start)
+        if found and self.off is None:
+            self.turn_off(f"the block pool does not hold together: {'; '.join(found[:3])}")
+        return found, after
+
+    def turn_off(self, why: str) -> None:
+        """For good: said once, loudly, and the server goes on."""
+        self.off, self._effort = why, 0
+        logger.error("unfrag: compaction is off from now on, the server goes on without it: %s", why)
+
+    def _most(self, limit_bytes: int, moves: int) -> int:
+        return max(1, min(moves, limit_bytes // max(1, core.block_bytes(self._engine_core))))
+
+    def _wanted_effort(self, look: Future[tuple[int, dict[str, Any]]]) -> int:
+        if look.exception() is not None:
+            return 0
+        _, reading = look.result()
+        scattered = (reading["free_blocks"] - reading["largest_free_block"]) * reading["block_size_bytes"]
+        return effort(self._policy, reading["fragmentation_ratio"], scattered, active=False)
+
+    def _go_on(self, most: int, seconds: float) -> tuple[compaction.Moved, bool]:
+        """Plan, move what is planned, plan again; when a new plan is empty, check. What was done, and is that all?"""
+        if not self._planned:
+            self._planned = self._plan.work_out(seconds)
+            if not self._planned:
+                return compaction.Moved(), False
+            if not self._plan.remaining:
+                self._planned = False
+                _, self._checking = self.check(self._checking or 0)
+                return compaction.Moved(), self._checking is None or self.off is not None
+        self._checking = 0
+        done = self._compact(most)
+        if not self._plan.remaining:
+            self._planned = False
+        return done, self.off is not None
 
     def _compact(self, most: int) -> compaction.Moved:
-        if self.off is not None:
-            return compaction.Moved()
         try:
+            self._remote.agree()
             done = compaction.compact(self._scheduler, most, self._send, self._plan)
-        except _NotMoved as fault:
+        except (_NotMoved, compaction.Torn) as fault:
+            if isinstance(fault, compaction.Torn):
+                self._end_the_engine(fault)
+                raise
             self.turn_off(f"a worker could not move blocks: {fault}")
             return compaction.Moved()
-        except compaction.Torn as fault:
-            self._end_the_engine(fault)
-            raise
+        except RuntimeError as fault:  # before anything moved
+            self.turn_off(f"the workers cannot be asked: {fault}")
+            return compaction.Moved()
         self.moves += done.live
         return done
 
-    def _send(self, copies: list[tuple[int, int]], tables: compaction.Tables, before: compaction.Tables) -> None:
+    def _send(self, copies: list[tuple[int, int]], after: compaction.Tables, before: compaction.Tables) -> None:
         """To every rank; when one cannot, all of them go back to the tables they had.
 
         Raises:
             _NotMoved: some rank could not, and all are as they were.
-            Torn: nor could all of them go back.
+            Torn: nor could all of them go back, or what they did is not known.
         """
-        wrong = self._on_every_rank(copies, tables)
+        wrong = self._on_every_rank(copies, after)
         if not wrong:
             return
         if worse := self._on_every_rank([], before):
             raise compaction.Torn(f"ranks disagree about block tables: {wrong}; and going back: {worse}")
         raise _NotMoved(wrong)
 
-    def _on_every_rank(self, copies: list[tuple[int, int]], tables: compaction.Tables) -> str:
-        work = functools.partial(move.move, copies=copies, tables=tables)
-        return "; ".join(answer for answer in interface.on_every_rank(self._engine_core, work) if answer is not None)
+    def _on_every_rank(self, copies: list[tuple[int, int]], to: compaction.Tables) -> str:
+        """What went wrong, in words. Raises Torn: it is not known what the ranks did."""
+        try:
+            answers = self._remote.ask(functools.partial(tables.move, copies=copies, tables=to))
+        except BaseException as fault:
+            raise compaction.Torn(f"it is not known which ranks moved blocks: {fault!r}") from fault
+        return "; ".join(each.fault or each.value for each in answers if each.fault or each.value)
 
     def _end_the_engine(self, fault: compaction.Torn) -> None:
-        """No step may run any more: one that did would serve wrong tokens. The next one ends the engine instead."""
-
-        def refuse(*args: Any, **kwargs: Any) -> Any:
-            raise fault
-
+        """No step may run any more: one that did would serve wrong tokens."""
         logger.critical("unfrag: the engine ends rather than go on: %s", fault)
-        self._engine_core.step_fn = refuse
-
-    def _verify(self) -> None:
-        if self.off is None and (found := check(self._scheduler)):
-            self.turn_off(f"the block pool does not hold together: {'; '.join(found[:3])}")
-
-    def turn_off(self, why: str) -> None:
-        """For good: said once, loudly, and the server goes on."""
-        self.off, self._moves_a_step = why, 0
-        logger.error("unfrag: compaction is off from now on, the server goes on without it: %s", why)
-
-
-def check(scheduler: Any) -> list[str]:
-    """Violations of the pool's book-keeping; see :mod:`unfrag.engine.pool.integrity`."""
-    manager = scheduler.kv_cache_manager
-    return integrity.check(manager.block_pool, manager.coordinator.single_type_managers)
+        core.end_engine(self._engine_core, fault)
 
 
 def compactor_of(engine_core: Any) -> Compactor:
@@ -154,7 +180,7 @@ def _after_a_turn(step: Any) -> Any:
         compactor = compactor_of(engine_core)
         try:
             compactor.tick()
-        except compaction.Torn:
+        except (compaction.Torn, TimeoutError):
             raise
         except Exception as fault:
             compactor.turn_off(f"fault in its own code: {fault!r}")
@@ -162,22 +188,3 @@ def _after_a_turn(step: Any) -> Any:
 
     turn_then_step.unfrag_compaction = True  # type: ignore[attr-defined]
     return turn_then_step
-
-
-def block_map(scheduler: Any) -> dict[str, Any]:
-    """Blocks by id as ``[state, how many in a row]`` (null, pinned, cached, empty), and each request's runs."""
-    manager = scheduler.kv_cache_manager
-    stretches: list[list[Any]] = []
-    for block in manager.block_pool.blocks:
-        state = "pinned" if block.ref_cnt else "empty" if block.block_hash is None else "cached"
-        state = "null" if block.is_null else state
-        if stretches and stretches[-1][0] == state:
-            stretches[-1][1] += 1
-        else:
-            stretches.append([state, 1])
-    requests = []
-    for request in scheduler.running:
-        for group in manager.coordinator.single_type_managers:
-            ids = [b.block_id for b in group.req_to_blocks.get(request.request_id, ()) if not b.is_null]
-            requests.append({"blocks": len(ids), "runs": count_runs(ids)})
-    return {"blocks": stretches, "requests": requests}

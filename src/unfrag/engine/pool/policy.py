@@ -18,11 +18,15 @@ class Policy(msgspec.Struct, frozen=True):
     least_moves: int = 4
     most_moves: int = 64
     look_every: int = 32
-    """Steps between two looks while it rests: a look reads every block."""
+    """Steps between two looks while it rests."""
+    move_every: int = 8
+    """Steps from one pass to the next while it works: a pass waits for the step in flight."""
+    pass_bytes: int = 16 << 20
+    """Copied on each rank in one pass, at most, but for a single block that is larger."""
 
 
 def effort(policy: Policy, ratio: float, scattered_bytes: int, active: bool) -> int:
-    """Moves for the next step; 0: rest. ``active``: did it move in the step before?"""
+    """Moves for the next pass; 0: rest. ``active``: did it move in the step before?"""
     if ratio < policy.stop_ratio or scattered_bytes <= 0:
         return 0
     if not active and (ratio < policy.start_ratio or scattered_bytes < policy.start_bytes):

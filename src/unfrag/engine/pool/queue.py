@@ -7,7 +7,7 @@ What it will need after this call is *reserved*: those blocks stay free and in t
 
 Invariant: every block before ``_edge`` is either in ``runs`` or reserved, and no block from ``_edge`` on is.
 
-Written against ``vllm/v1/core/kv_cache_utils.py`` (``FreeKVCacheBlockQueue``) of 0.32.
+Written against ``vllm/v1/core/kv_cache_utils.py`` (``FreeKVCacheBlockQueue``) of 0.30 to 0.33.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import functools
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from vllm.v1.core.kv_cache_utils import FreeKVCacheBlockQueue
-
 from unfrag.engine.pool.runs import Runs
+from unfrag.engine.vllm.pools import StockQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +29,7 @@ GOOD_RUN = 16  # blocks; merging more of them into one transfer gains little
 GROWTH = 4  # blocks that are reserved for a request's answer
 
 
-class ContiguousQueue(FreeKVCacheBlockQueue):  # type: ignore[misc]
+class ContiguousQueue(StockQueue):  # type: ignore[misc]
     """Takes over the free blocks of a stock queue in its order. ``blocks``: all of the pool, by id."""
 
     def __init__(self, stock: Any, blocks: list[Any]) -> None:
