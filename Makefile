@@ -3,10 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VERSIONS := 0.30.0 0.31.0 0.33.0
+VERSION_TESTS := tests/engine/test_features.py tests/engine/test_server.py tests/engine/test_pool.py tests/engine/test_compaction.py
+MATRIX_TESTS := tests/engine/test_compaction.py tests/engine/test_server.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick test test-fast test-slow check bench lock clean
+.PHONY: help setup demo demo-quick test test-fast test-slow test-versions test-matrix check bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +39,18 @@ test-slow: setup ## Every kill point of apply, every fault of the guard, systemd
 	$(BIN)/python -m pytest --slow tests/e2e/test_apply.py tests/e2e/test_apply_killed.py tests/e2e/test_guard.py tests/e2e/test_guard_mixed.py \
 	  tests/e2e/test_systemd.py tests/e2e/test_compose.py
 
+test-versions: setup ## The plugin on vLLM 0.30, 0.31 and 0.33 (20 minutes; 600 MB of wheels, environments of their own)
+	@set -e; for version in $(VERSIONS); do \
+	  python=$$($(BIN)/python tests/versions/environment.py $$version); echo "== vLLM $$version"; \
+	  $$python -m pytest -q $(VERSION_TESTS); \
+	done
+
+test-matrix: setup ## Compaction, pool and server under Model Runner V1 and V2, with and without asynchronous scheduling (40 minutes)
+	@set -e; for defaults in "v1 --async" "v2" "v2 --async"; do \
+	  echo "== model runner $$defaults"; \
+	  $(BIN)/python -m tests.gpu_defaults $$defaults -q $(MATRIX_TESTS); \
+	done
+
 test-fast: setup ## Only the tests that start no server (10 seconds)
 	$(BIN)/python -m pytest --ignore tests/engine --ignore tests/e2e
 
@@ -60,4 +75,4 @@ lock: ## Write requirements.lock anew from what is in .venv
 	$(BIN)/python -m pip freeze --all | grep -v -E '^(pip|unfrag|-e |#|torchvision|torchaudio|torchcodec)' > requirements.lock
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -58,11 +58,24 @@ def _parser() -> argparse.ArgumentParser:
         epilog="unfrag finds, fixes and guards the GPU memory of large-language-model servers.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"unfrag {__version__}")
+    parser.add_argument("--version", action=_Version, help="which vLLM it knows, and what the one here has")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True, prog="unfrag")
     for command in COMMANDS:
         _add(verbs, command)
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints and ends, like argparse's own, but looks for vLLM only when it is asked."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from unfrag.vllm_version import lines
+
+        sys.stdout.write("\n".join((f"unfrag {__version__}", *lines())) + "\n")
+        parser.exit()
 
 
 def _add(verbs: argparse._SubParsersAction[argparse.ArgumentParser], command: Command) -> None:

@@ -37,10 +37,14 @@ def serve(words: list[str]) -> NoReturn:
     os.execve(sys.executable, _command(words), {**os.environ, VARIABLE: from_environment(), **own})
 
 
-def serve_rig(words: list[str]) -> int:
-    """Serve the rig's model on 127.0.0.1 until SIGINT or SIGTERM; ends with everything it started. The exit code."""
+def serve_rig(words: list[str], runner: str = "v1") -> int:
+    """Serve the rig's model on 127.0.0.1 until SIGINT or SIGTERM; ends with everything it started. The exit code.
+
+    Args:
+        runner: vLLM's model runner, "v1" or "v2"; see :mod:`unfrag.rig.gpu_defaults`, also for ``--async-scheduling``.
+    """
     _must_have_vllm()
-    from unfrag.rig import environment
+    from unfrag.rig import environment, gpu_defaults
     from unfrag.rig.model import ensure_model
 
     words, ours = own_flags.split(words)
@@ -51,6 +55,7 @@ def serve_rig(words: list[str]) -> int:
     env = {
         **environment.environment(int(ranks) if ranks.isdecimal() else 1),
         **os.environ,
+        **gpu_defaults.environment(runner, "--async-scheduling" in own),
         VARIABLE: from_environment(),
         **ours,
     }

@@ -9,15 +9,16 @@ import os
 from pathlib import Path
 
 _EARLY = Path(__file__).parent / "early"
+RUNNERS = ("v1", "v2")
 
 
-def environment(v2: bool, asynchronous: bool) -> dict[str, str]:
-    """Variables for a process that has not imported vLLM yet, and for all that it starts. None asked for: nothing."""
-    if not (v2 or asynchronous):
+def environment(runner: str, asynchronous: bool) -> dict[str, str]:
+    """Variables for a process that has not imported vLLM yet, and for all that it starts. What a CPU has: nothing."""
+    if runner == "v1" and not asynchronous:
         return {}
     path = os.pathsep.join(filter(None, (str(_EARLY), os.environ.get("PYTHONPATH"))))
     env = {"PYTHONPATH": path}
-    if v2:
+    if runner == "v2":
         env |= {
             "UNFRAG_RIG_V2": "1",
             "VLLM_USE_V2_MODEL_RUNNER": "1",

@@ -23,7 +23,7 @@ from unfrag.commandline import change_flags
 from unfrag.errors import NeverReady, NotEnoughEvidence
 from unfrag.launchers.rpc import Supervisord
 from unfrag.launchers.supervisor import SupervisorProgram
-from unfrag.rig import environment
+from unfrag.rig import environment, gpu_defaults
 from unfrag.rig.model import ensure_model
 from unfrag.session import Session
 from unfrag.waiting import tail, wait_ready
@@ -45,6 +45,8 @@ class Rig:
         env: more environment for the server.
         model: folder of a model; the rig's own when None.
         ranks: tensor-parallel ranks.
+        runner: vLLM's model runner, "v1" or "v2".
+        asynchronous: schedule a step while the one before runs, as on a GPU.
         keep: leave the folder (configuration and logs) in place at the end.
     """
 
@@ -55,6 +57,8 @@ class Rig:
         model: Path | None = None,
         ranks: int = 1,
         keep: bool = False,
+        runner: str = "v1",
+        asynchronous: bool = False,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="unfrag-rig-"))
         self.port = free_port()
@@ -63,7 +67,7 @@ class Rig:
         self.config = self.folder / "conf.d" / "glm47flash.conf"
         self.server = f"unix://{self.folder}/supervisor.sock"
         self._flags = dict(flags or {})
-        self._env = env or {}
+        self._env = gpu_defaults.environment(runner, asynchronous) | (env or {})
         self._model = model
         self._ranks = ranks
         self._keep = keep

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 import logging
 import os
 from collections import Counter
 
 # A child of vLLM's logger, so that vLLM's own format and level apply.
 logger = logging.getLogger("vllm.unfrag")
-
-TESTED = "0.30 to 0.33"
-"""vLLM versions that this was run on; see docs/versions.md."""
 
 DISABLE_VARIABLE = "UNFRAG_DISABLE"
 _MOST_FAILURES = 10
@@ -154,3 +152,7 @@ def version() -> str:
     except Exception:
         return "of an unknown version"
     return str(__version__)
+
+
+if __name__ == "__main__":  # for `unfrag --version`
+    print(json.dumps({feature: _lacks(feature) for feature in FEATURES}))  # noqa: T201
