@@ -8,7 +8,7 @@ import threading
 
 
 class Receiver:
-    """What it was sent is in ``got``. It listens at once, answers from :meth:`serve` on, and with 400 what it refuses."""
+    """What it was sent is in ``got``. It listens at once and answers from :meth:`serve` on, refusing with 400."""
 
     def __init__(self, port=0, refuses=lambda message: False):
         self.got = got = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.events import Log
-from unfrag.facts import NO_ANSWER, NOT_GIVEN, Gpus, Isolation, Launch, Metrics, Snapshot, Unknown
+from unfrag.facts import NO_ANSWER, NOT_GIVEN, Gpus, Isolation, Launch, Metrics, Pool, Snapshot, Unknown
 from unfrag.probes import allocator, health, host, isolation, launch, log, metrics, nvidia_smi, nvml, series
 
 if TYPE_CHECKING:
-    from unfrag.facts import Pool
+    import httpx
 
 _NOT_GIVEN = Unknown(NOT_GIVEN)
+# A reading of the engine this old is compared with one made so much later.
+_OLD_SECONDS, _APART_SECONDS = 5.0, 2.0
 _LARGEST_TEXT = 32 << 20
 
 
@@ -73,7 +76,19 @@ def _server(url: str) -> tuple[str | Unknown, str | Unknown, int | Unknown, Pool
         if isinstance(version, Unknown) and version.why.startswith(NO_ANSWER):
             return version, version, version, version, version
         model, longest = http.read_model(server)
-        return version, model, longest, http.read_pool(server), http.read_metrics(server)
+        return version, model, longest, _pool(server), http.read_metrics(server)
+
+
+def _pool(server: httpx.Client) -> Pool | Unknown:
+    """The pool as it is now. An old reading is read again a moment later: one alone does not tell busy from stuck."""
+    from unfrag.probes import http
+
+    found = http.read_pool(server)
+    if not isinstance(found, Pool) or (found.age_seconds or 0.0) < _OLD_SECONDS:
+        return found
+    time.sleep(_APART_SECONDS)
+    again = http.read_pool(server)
+    return again if isinstance(again, Pool) else found
 
 
 def _cards() -> Gpus | Unknown:

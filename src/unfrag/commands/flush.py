@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
                     f"{scattered} of {pool.free_blocks} free ones lie outside the largest run"
                 )
             return 0
-        wanted = {part: args.only in (None, part) for part in _PARTS}
+        # Without --only the server decides whether giving memory back is safe.
+        wanted = {} if args.only is None else {part: args.only == part for part in _PARTS}
         try:
             answer = server.post("/flush_cache", params=wanted, headers=http.own_token(), timeout=120.0)
         except httpx.HTTPError as fault:
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         result = answer.json()
         lines = [f"{name:20} {_number(result['before'][name])} -> {_number(result['after'][name])}" for name in _SHOWN]
+        lines += _kept(result.get("released"))
         lines += _compaction(result.get("compaction"))
         lines.append(f"in {result['seconds'] * 1000:.0f} ms")
     except (ValueError, LookupError, TypeError) as fault:
@@ -75,6 +77,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _number(value: float) -> str:
     return f"{value:>8.3f}" if isinstance(value, float) else f"{value:>8}"
+
+
+def _kept(released: Any) -> list[str]:
+    """Why ranks did not give allocator memory back, each reason once."""
+    reasons = {rank["released"] for rank in released or () if isinstance(rank["released"], str)}
+    return [f"allocator memory was kept: {why}" for why in sorted(reasons)]
 
 
 def _compaction(done: Any) -> list[str]:
