@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MOVED := test_no_token_changes_although_hundreds_of_blocks_move
+GPU_TESTS := tests/engine/test_staged_writes.py "tests/engine/test_compaction.py::$(MOVED)[stock]"
 VERSIONS := 0.30.0 0.31.0 0.33.0
 VERSION_TESTS := tests/engine/test_features.py tests/engine/test_server.py tests/engine/test_pool.py tests/engine/test_compaction.py
-MATRIX_TESTS := tests/engine/test_compaction.py tests/engine/test_server.py
+MATRIX_TESTS := tests/engine/test_compaction.py tests/engine/test_staged_writes.py tests/engine/test_pool_reading.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -32,7 +34,8 @@ demo: setup ## The whole thing on this machine's CPU, three repeats with their s
 demo-quick: setup ## The same with one repeat (4 minutes)
 	$(BIN)/unfrag demo --quick
 
-test: setup ## All tests, the ones on a real engine included (11 minutes)
+test: setup ## All tests, the ones on a real engine included, some of them with a GPU's defaults (18 minutes)
+	$(BIN)/python -m tests.gpu_defaults v2 --async -q -n 2 --dist load $(GPU_TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup ## Every kill point of apply, every fault of the guard, systemd, compose (an hour)
@@ -61,6 +64,7 @@ check: setup ## ruff and mypy strict
 
 bench: setup ## Every number the README claims
 	$(BIN)/python benchmarks/health_poll.py
+	$(BIN)/python benchmarks/engine_cost.py
 	$(BIN)/python benchmarks/diagnose_speed.py
 	$(BIN)/python benchmarks/plan_rig.py
 	$(BIN)/python benchmarks/pool.py --synthetic

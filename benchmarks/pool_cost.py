@@ -42,7 +42,7 @@ def main() -> None:
     print(json.dumps({"rounds": args.rounds, "ratio_median": statistics.median(ratios), "ratio_quartiles": quartiles}))
 
 
-def _use(kind: str, manager: Any) -> None:
+def use_pool(kind: str, manager: Any) -> None:
     """Exchange the queue of an idle pool, whatever it was."""
     from vllm.v1.core.kv_cache_utils import FreeKVCacheBlockQueue
 
@@ -64,7 +64,7 @@ def _run(llm: Any, kind: str) -> float:
     """CPU seconds of the whole work."""
     from vllm import SamplingParams
 
-    _use(kind, engine_core(llm).scheduler.kv_cache_manager)
+    use_pool(kind, engine_core(llm).scheduler.kv_cache_manager)
     chance = random.Random(1)
     documents = [[chance.randrange(10, 8000) for _ in range(400)] for _ in range(8)]
     for number in range(REQUESTS):

@@ -1,4 +1,4 @@
-"""Model Runner V2 writes its block tables by way of a few buffers that the device reads later; a move is one more write.
+"""Model Runner V2 writes block tables by way of a few buffers that the device reads later; a move is one more write.
 
 The device is played here: what was copied into a buffer counts as unread until the step that wrote it is done, or the
 device was waited for. Nothing may be copied into a buffer that is unread.
