@@ -1,5 +1,6 @@
 """The laws of the house that a machine can check."""
 
+import re
 import subprocess
 import sys
 
@@ -34,3 +35,14 @@ def test_every_command_has_examples_and_a_one_line_help():
         assert first.endswith(".")
         assert not rest
         assert f"unfrag {command.NAME}" in command.EXAMPLES
+
+
+def test_vllm_is_imported_in_its_own_folder_and_in_the_planners_processes(root):
+    engine = root / "src" / "unfrag" / "engine"
+    allowed = {engine / "introspect.py", engine / "replay.py", *(engine / "vllm").glob("*.py")}
+    found = {
+        path
+        for path in (root / "src").rglob("*.py")
+        if re.search(r"^\s*(?:from|import) vllm\b", path.read_text(), re.MULTILINE)
+    }
+    assert found - allowed == set()

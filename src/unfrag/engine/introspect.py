@@ -1,7 +1,7 @@
 """Asks the installed vLLM what a model would take: a child process, no weights, no GPU. Prints JSON.
 
 The model is built on the meta device under torch's fake process group, so that one rank of any split can be looked at.
-Read in vLLM 0.32 (``vllm/distributed/parallel_state.py``, ``vllm/v1/core/kv_cache_utils.py``); patches global state, so
+Read in vLLM 0.32 and 0.33 (``vllm/distributed/parallel_state.py``, ``vllm/v1/core/kv_cache_utils.py``); patches global state, so
 it must have a process of its own: ``python -m unfrag.engine.introspect REQUEST_JSON``.
 """
 
@@ -112,10 +112,16 @@ def _capacity(config: Any, specs: dict[str, Any], available: int) -> dict[str, A
     from vllm.v1.core import kv_cache_utils
     from vllm.v1.worker import worker_base
 
+    try:
+        from vllm.v1.core import kv_cache_planning as planning  # since 0.33
+    except ImportError:
+        planning = kv_cache_utils
+
     backends = worker_base.get_current_attn_backends(config)
     layouts = [layout.name for layout in worker_base.get_supported_kv_cache_layouts(backends)]
     resolve_kv_cache_layout(config, [layouts], list(specs.values()))
-    (planned,) = kv_cache_utils.get_kv_cache_configs(config, [specs], [available])
+    groups = [planning.get_global_kv_cache_groups(config, [specs])] if planning is not kv_cache_utils else []
+    (planned,) = planning.get_kv_cache_configs(config, [specs], [available], *groups)
     tokens, concurrency = kv_cache_utils.get_kv_cache_capacity(config, planned)
     return {
         "num_blocks": planned.num_blocks,
