@@ -57,6 +57,7 @@ class Engine:
         self.ranks: list[dict[str, Any]] = []
         self.rank_memory = OneAtATime(self._read_ranks, _RANKS_EVERY_SECONDS)
         self.ping = OneAtATime(self._ping, _PING_EVERY_SECONDS)
+        self.fresh_reading = OneAtATime(self._read_fresh, 0.0)
         self.unknown: str | None = None
 
     def listen(self) -> None:
@@ -87,6 +88,9 @@ class Engine:
         _, reading = await self.call("unfrag_next", 0, True)
         self._keep(reading)
         return self.stats() or {}
+
+    async def _read_fresh(self) -> None:
+        await self.fresh()
 
     async def _read_ranks(self) -> None:
         if features.is_on("ranks"):

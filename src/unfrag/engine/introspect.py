@@ -1,8 +1,8 @@
 """Asks the installed vLLM what a model would take: a child process, no weights, no GPU. Prints JSON.
 
 The model is built on the meta device under torch's fake process group, so that one rank of any split can be looked at.
-Read in vLLM 0.32 and 0.33 (``vllm/distributed/parallel_state.py``, ``vllm/v1/core/kv_cache_utils.py``); patches global state, so
-it must have a process of its own: ``python -m unfrag.engine.introspect REQUEST_JSON``.
+Read in vLLM 0.32 and 0.33 (``vllm/distributed/parallel_state.py``, ``vllm/v1/core/kv_cache_utils.py``); patches global
+state, so it must have a process of its own: ``python -m unfrag.engine.introspect REQUEST_JSON``.
 """
 
 from __future__ import annotations

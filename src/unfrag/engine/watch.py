@@ -54,18 +54,13 @@ class EngineWatch:
 
     async def refresh(self, wait_seconds: float, fresh: bool) -> None:
         """See that memory of ranks is read now and then; with ``fresh`` also ask for readings, and wait for them."""
-        asked: list[asyncio.Task[Any]] = [
-            task for engine in self._engines if (task := engine.rank_memory.start()) is not None
-        ]
-        if fresh:
-            asked = [asyncio.create_task(self._fresh(engine)) for engine in self._engines]
+        for engine in self._engines:
+            engine.rank_memory.start()
+        if not fresh:
+            return
+        asked = [task for engine in self._engines if (task := engine.fresh_reading.start()) is not None]
+        if asked:
             await asyncio.wait(asked, timeout=wait_seconds)
-
-    async def _fresh(self, engine: Engine) -> None:
-        try:
-            await engine.fresh()
-        except Exception as fault:
-            engine.unknown = str(fault)
 
     def memory_stats(self) -> dict[str, Any] | None:
         """The last readings, with their age now; None before the first. Several engines: see :func:`combine`."""
