@@ -87,8 +87,7 @@ def _pool(server: httpx.Client) -> Pool | Unknown:
     if not isinstance(found, Pool) or (found.age_seconds or 0.0) < _OLD_SECONDS:
         return found
     time.sleep(_APART_SECONDS)
-    again = http.read_pool(server)
-    return again if isinstance(again, Pool) else found
+    return http.read_pool(server)
 
 
 def _cards() -> Gpus | Unknown:

@@ -184,8 +184,9 @@ class EngineWatch:
         if allocator is not False:
             engine.ranks = await self._call(engine, "unfrag_release", bool(allocator))
             released = [{"rank": rank["rank"], "released": rank.pop("released", None)} for rank in engine.ranks]
-        compaction = await self._compact(engine) if compact else None
-        after = await self._while_alive(engine.fresh())
+        compaction, whole = await self._compact(engine) if compact else (None, None)
+        fresh = await self._while_alive(engine.fresh())
+        after = fresh if whole is None else {**fresh, **whole}
         return {
             "before": before,
             "after": after,
@@ -194,8 +195,8 @@ class EngineWatch:
             "released": released,
         }
 
-    async def _compact(self, engine: Engine) -> dict[str, Any]:
-        """Pass after pass, the engine's own steps in between, until no move is left."""
+    async def _compact(self, engine: Engine) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Pass after pass, the engine's own steps in between, until no move is left: what was done, the pool then."""
         total = {"live": 0, "cached": 0, "evicted": 0}
         started = time.monotonic()
         while True:
@@ -203,7 +204,7 @@ class EngineWatch:
             for key in total:
                 total[key] += done[key]
             if done["finished"] or time.monotonic() - started > _COMPACT_SECONDS:
-                return {**total, "remaining": done["remaining"], "why": done["why"]}
+                return {**total, "remaining": done["remaining"], "why": done["why"]}, done["after"]
 
     async def _call(self, engine: Engine, method: str, *args: Any) -> Any:
         """A method of one engine core, as long as that lives.

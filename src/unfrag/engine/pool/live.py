@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.engine.pool import compaction, integrity, plan
 from unfrag.engine.pool.policy import Policy, effort
+from unfrag.engine.pool.reading import read_pool
 from unfrag.engine.publish import publisher_of
 from unfrag.engine.vllm import core, features, tables
 from unfrag.engine.vllm.remote import remote_of
@@ -21,6 +22,7 @@ PASS_BYTES = 64 << 20  # copied between two steps when it is asked to run to the
 _PASS_MOST = 128
 _SLICE_SECONDS = 0.005  # on the engine's thread, for what takes longer as a whole
 _TICK_SECONDS = 0.001
+_READ_BLOCKS = 32768
 
 
 class _NotMoved(Exception):
@@ -38,6 +40,7 @@ class Compactor:
         self._plan = plan.Plan(self._scheduler)
         self._planned = False
         self._checking: int | None = 0
+        self._whole: dict[str, Any] | None = None
         self._steps, self._effort = 0, 0
         self._look: Future[tuple[int, dict[str, Any]]] | None = None
         self.off: str | None = features.why_off("compaction") or compaction.refusal(self._scheduler)
@@ -49,12 +52,18 @@ class Compactor:
     def one_pass(self) -> dict[str, Any]:
         """As much as may be done between two steps: ``live, cached, evicted, remaining``; ``why`` when it is off.
 
-        ``finished``: a fresh plan holds no move, and the pool's bookkeeping was seen to hold together.
+        ``finished``: a fresh plan holds no move, and the pool's bookkeeping was seen to hold together. ``after``: the
+        pool when no move was left, None where reading it takes long.
         """
         done, finished = compaction.Moved(), True
         if self.off is None:
             done, finished = self._go_on(self._most(PASS_BYTES, _PASS_MOST), _SLICE_SECONDS)
-        return {**done._asdict(), "finished": finished, "why": self.off}
+        return {**done._asdict(), "finished": finished, "why": self.off, "after": self._whole if finished else None}
+
+    def _read(self) -> dict[str, Any] | None:
+        """The pool at this moment; None where that would take long."""
+        small = len(core.block_pool(self._engine_core).blocks) <= _READ_BLOCKS
+        return read_pool(self._engine_core) if small else None
 
     def tick(self) -> None:
         """Before a step, when compaction in the background was asked for: works, or rests and looks now and then."""
@@ -102,6 +111,8 @@ class Compactor:
                 return compaction.Moved(), False
             if not self._plan.remaining:
                 self._planned = False
+                if not self._checking:
+                    self._whole = self._read()
                 _, self._checking = self.check(self._checking or 0)
                 return compaction.Moved(), self._checking is None or self.off is not None
         self._checking = 0
