@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from unfrag.engine.pool import compaction, integrity, plan
@@ -39,7 +40,7 @@ class Compactor:
         self._policy = policy or Policy()
         self._plan = plan.Plan(self._scheduler)
         self._planned = False
-        self._checking: int | None = 0
+        self._checking: int | None = None
         self._whole: dict[str, Any] | None = None
         self._steps, self._effort = 0, 0
         self._look: Future[tuple[int, dict[str, Any]]] | None = None
@@ -105,21 +106,19 @@ class Compactor:
 
     def _go_on(self, most: int, seconds: float) -> tuple[compaction.Moved, bool]:
         """Plan, move what is planned, plan again; when a new plan is empty, check. What was done, and is that all?"""
-        if not self._planned:
-            self._planned = self._plan.work_out(seconds)
+        if self._checking is None:
+            self._planned = self._planned or self._plan.work_out(seconds)
             if not self._planned:
                 return compaction.Moved(), False
-            if not self._plan.remaining:
-                self._planned = False
-                if not self._checking:
-                    self._whole = self._read()
-                _, self._checking = self.check(self._checking or 0)
-                return compaction.Moved(), self._checking is None or self.off is not None
-        self._checking = 0
-        done = self._compact(most)
-        if not self._plan.remaining:
-            self._planned = False
-        return done, self.off is not None
+            if self._plan.remaining:
+                done = self._compact(most)
+                self._planned = self._plan.remaining > 0
+                return done, self.off is not None
+            self._planned, self._whole, self._checking = False, self._read(), 0
+        end = time.monotonic() + seconds
+        while self._checking is not None and time.monotonic() < end:
+            _, self._checking = self.check(self._checking)
+        return compaction.Moved(), self._checking is None
 
     def _compact(self, most: int) -> compaction.Moved:
         try:
