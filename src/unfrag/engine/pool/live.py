@@ -59,7 +59,8 @@ class Compactor:
         done, finished = compaction.Moved(), True
         if self.off is None:
             done, finished = self._go_on(self._most(PASS_BYTES, _PASS_MOST), _SLICE_SECONDS)
-        return {**done._asdict(), "finished": finished, "why": self.off, "after": self._whole if finished else None}
+        whole = self._whole if finished and self.off is None else None
+        return {**done._asdict(), "finished": finished, "why": self.off, "after": whole}
 
     def _read(self) -> dict[str, Any] | None:
         """The pool at this moment; None where that would take long."""
@@ -124,10 +125,10 @@ class Compactor:
         try:
             self._remote.agree()
             done = compaction.compact(self._scheduler, most, self._send, self._plan)
-        except (_NotMoved, compaction.Torn) as fault:
-            if isinstance(fault, compaction.Torn):
-                self._end_the_engine(fault)
-                raise
+        except compaction.Torn as fault:
+            self._end_the_engine(fault)
+            raise
+        except _NotMoved as fault:
             self.turn_off(f"a worker could not move blocks: {fault}")
             return compaction.Moved()
         except RuntimeError as fault:  # before anything moved
