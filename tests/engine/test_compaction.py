@@ -11,13 +11,13 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from tests.engine.in_process import an_engine, compact, engine_core, flush
 from unfrag.engine import core
-from unfrag.engine.pool import live
+from unfrag.engine.pool import compaction, live
 from unfrag.engine.pool.install import install
 from unfrag.engine.pool.integrity import check
 from unfrag.engine.pool.reading import read_pool
 from unfrag.engine.vllm import tables
 from unfrag.engine.vllm.core import block_pool, managers
-from unfrag.engine.vllm.remote import remote_of
+from unfrag.engine.vllm.remote import Foreign, remote_of
 
 V2, ASYNCHRONOUS = "UNFRAG_RIG_V2" in os.environ, "UNFRAG_RIG_ASYNC" in os.environ
 # Interpreted kernels take a tenth of a second a step and request.
@@ -44,9 +44,9 @@ def prompts(seed, number):
 
 
 class Run:
-    """A crowd of requests, stepped; something may be done after each step."""
+    """A crowd of requests, stepped; something may be done after each step. ``seen``: each one's tokens so far."""
 
-    def __init__(self, llm, seed=1, each_step=lambda step: None, number=REQUESTS):
+    def __init__(self, llm, seed=1, each_step=lambda step: None, number=REQUESTS, seen=None):
         self.llm, self.engine = llm, llm.llm_engine
         flush(llm)
         rng = random.Random(seed + 100)
@@ -59,6 +59,8 @@ class Run:
         step = 0
         while self.engine.has_unfinished_requests():
             for output in self.engine.step():
+                if seen is not None:
+                    seen[output.request_id] = list(output.outputs[0].token_ids)
                 if output.finished:
                     self.answers[output.request_id] = list(output.outputs[0].token_ids)
             each_step(step)
@@ -232,3 +234,57 @@ def test_two_ranks_move_alike():
         assert Run(llm, each_step=each_step, number=12).answers == plain
         assert engine_core(llm)._unfrag_compactor.off is None
     assert sum(moved) > 20
+
+
+@pytest.mark.skipif(V2, reason="its tables hold the scheduler's blocks")
+def test_tables_of_the_kernels_own_blocks_are_never_written(engine, monkeypatch):
+    """vLLM 0.30 and 0.31 keep them so in Model Runner V1 where a backend's blocks are smaller than the scheduler's."""
+
+    def split(worker):
+        for table in worker.model_runner.input_batch.block_table.block_tables:
+            table.blocks_per_kv_block = 2
+
+    def mend(worker):
+        for table in worker.model_runner.input_batch.block_table.block_tables:
+            del table.blocks_per_kv_block
+
+    said = []
+    plain = Run(engine).answers
+    remote_of(engine_core(engine)).ask(split)
+    try:
+        assert Run(engine, each_step=lambda _: said.append(compact(engine)[1])).answers == plain
+    finally:
+        remote_of(engine_core(engine)).ask(mend)
+        del engine_core(engine)._unfrag_compactor
+    assert "kernel's smaller blocks" in said[-1]
+
+
+def test_when_it_is_not_known_what_ranks_did_the_engine_ends_and_no_wrong_token_leaves():
+    """The workers move, their answer is lost, and with asynchronous scheduling a step is in flight meanwhile."""
+    with an_engine(BLOCKS, IN_FLIGHT) as llm:
+        plain = Run(llm).answers
+        remote = remote_of(engine_core(llm))
+        asked = remote.ask
+        partial: dict[str, list[int]] = {}
+        torn: list[BaseException] = []
+
+        def lose_the_answer(function):
+            answers = asked(function)
+            if getattr(function, "func", None) is tables.move:
+                raise Foreign("an answer was lost")
+            return answers
+
+        def each_step(step):
+            if step >= 10:
+                try:
+                    compact(llm)
+                except compaction.Torn as fault:
+                    torn.append(fault)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(remote, "ask", lose_the_answer)
+            with pytest.raises(RuntimeError, match="ends this engine"):
+                Run(llm, each_step=each_step, seen=partial)
+    assert len(torn) == 1
+    assert partial
+    assert all(tokens == plain[key][: len(tokens)] for key, tokens in partial.items())
