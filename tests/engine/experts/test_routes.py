@@ -16,6 +16,7 @@ from vllm.model_executor.layers.fused_moe.config import FusedMoEConfig
 from tests.engine.in_process import an_engine, engine_core
 from unfrag.engine.experts import worker
 from unfrag.engine.experts.install import cache_of
+from unfrag.engine.vllm import moe
 from unfrag.rig.model import ensure_model
 
 BLOCKS = 70  # of 32 tokens: two prompts of these at most
@@ -90,7 +91,7 @@ class Watched:
         self._runner = engine_core(llm).model_executor.driver_worker.worker.model_runner
         self._choices = {}
         self.compared = self.flips = 0
-        for number, layer in enumerate(worker._moe_layers(engine_core(llm).model_executor.driver_worker.worker)):
+        for number, layer in enumerate(moe.layers(engine_core(llm).model_executor.driver_worker.worker)):
             layer.router.set_capture_fn(lambda ids, number=number: self._see(number, ids))
 
     def _see(self, layer, ids):
