@@ -13,6 +13,7 @@ from unfrag.events import Log
 
 NOT_GIVEN = "not given"
 NO_ANSWER = "no answer"
+NO_SERVER = "cannot connect"
 
 
 class Unknown(msgspec.Struct, frozen=True, tag=True):

@@ -79,7 +79,7 @@ def test_a_program_of_an_included_file_is_restarted_with_what_it_says(file, prog
     launcher.restart()
     after = launcher.status()
     assert after.pid != before.pid
-    assert launcher.running().endswith("--port 2")
+    until(lambda: launcher.running().endswith("--port 2"))  # for a moment after its fork it is still supervisord
     launcher.restart()
     assert launcher.status().pid != after.pid, "also when the file says what it said"
     assert all(psutil.pid_exists(pid) for pid in others), "nobody else is touched"

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.facts import NO_ANSWER, Unknown
+from unfrag.facts import NO_ANSWER, NO_SERVER, Unknown
 from unfrag.probes import health, metrics
 from unfrag.probes.host import is_here
 
@@ -128,6 +128,6 @@ def _ask(server: httpx.Client, path: str) -> tuple[int, bytes]:
     except httpx.TimeoutException:
         raise _Faulty(f"{NO_ANSWER} within {TIMEOUT_SECONDS:.0f} s") from None
     except httpx.ConnectError as fault:
-        raise _Faulty(f"cannot connect ({fault})") from None
+        raise _Faulty(f"{NO_SERVER} ({fault})") from None
     except httpx.HTTPError as fault:
         raise _Faulty(f"{path}: {fault or type(fault).__name__}") from None

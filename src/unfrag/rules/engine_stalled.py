@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.facts import NO_ANSWER, Finding, Pool, Unknown
+from unfrag.facts import NO_ANSWER, NO_SERVER, Finding, Pool, Unknown
 from unfrag.rules import evidence, oom
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         return _finding(
             "The engine is dead while its API server still listens.",
             str(pool.why) if isinstance(pool, Unknown) else "",
-            0.7,
+            0.95,  # the server's own word
         )
     if oom.of(snapshot) is not None:
         return None
@@ -58,8 +58,15 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         return _finding(summary, timeout.text, 0.6)
     died = evidence.said(snapshot, "worker_died")
     if died is not None and evidence.said(snapshot, "sigkill", "oom_killer", "oom_killed") is None:
-        return _finding("A worker process died; the engine cannot go on without it.", died.text, 0.58)
+        return _finding("A worker process died; the engine cannot go on without it.", died.text, _died(snapshot))
     return None
+
+
+def _died(snapshot: Snapshot) -> float:
+    """Sure where nobody listens on the server's port any more; a log alone may tell of a start long ago."""
+    facts = (snapshot.pool, snapshot.metrics)
+    gone = all(isinstance(fact, Unknown) and fact.why.startswith(NO_SERVER) for fact in facts)
+    return 0.9 if gone else 0.58
 
 
 def _silent(snapshot: Snapshot) -> bool:
