@@ -17,6 +17,8 @@ from unfrag.engine.vllm.remote import remote_of
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from unfrag.engine.vllm.remote import Answer
+
 logger = logging.getLogger("vllm.unfrag")
 
 PASS_BYTES = 64 << 20  # copied between two steps when it is asked to run to the end
@@ -123,7 +125,7 @@ class Compactor:
 
     def _compact(self, most: int) -> compaction.Moved:
         try:
-            self._remote.agree()
+            self._see_that_every_rank_can()
             done = compaction.compact(self._scheduler, most, self._send, self._plan)
         except compaction.Torn as fault:
             self._end_the_engine(fault)
@@ -136,6 +138,16 @@ class Compactor:
             return compaction.Moved()
         self.moves += done.live
         return done
+
+    def _see_that_every_rank_can(self) -> None:
+        """Before the first move of a pass, while nothing has changed.
+
+        Raises:
+            _NotMoved: a rank cannot.
+        """
+        groups = len(core.managers(self._scheduler))
+        if wrong := _faults(self._remote.agree(functools.partial(tables.refusal, groups=groups))):
+            raise _NotMoved(wrong)
 
     def _send(self, copies: list[tuple[int, int]], after: compaction.Tables, before: compaction.Tables) -> None:
         """To every rank; when one cannot, all of them go back to the tables they had.
@@ -157,12 +169,16 @@ class Compactor:
             answers = self._remote.ask(functools.partial(tables.move, copies=copies, tables=to))
         except BaseException as fault:
             raise compaction.Torn(f"it is not known which ranks moved blocks: {fault!r}") from fault
-        return "; ".join(each.fault or each.value for each in answers if each.fault or each.value)
+        return _faults(answers)
 
     def _end_the_engine(self, fault: compaction.Torn) -> None:
         """No step may run any more: one that did would serve wrong tokens."""
         logger.critical("unfrag: the engine ends rather than go on: %s", fault)
         core.end_engine(self._engine_core, fault)
+
+
+def _faults(answers: list[Answer]) -> str:
+    return "; ".join(each.fault or each.value for each in answers if each.fault or each.value)
 
 
 def compactor_of(engine_core: Any) -> Compactor:

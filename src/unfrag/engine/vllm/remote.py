@@ -71,17 +71,17 @@ class Remote:
             self._take_away_what_is_left(fault)
             raise Foreign(f"{fault}") from fault
 
-    def agree(self) -> None:
-        """Ask nothing, to see that answers are in step; what a failed call of vLLM left behind is taken away first.
+    def agree(self, function: Callable[[Any], Any] | None = None) -> list[Answer]:
+        """:meth:`ask` what changes nothing; it is asked twice where a failed call of vLLM had left answers behind.
 
         Raises:
-            Foreign: they are not, and could not be brought into step.
+            Foreign: answers are not in step, and could not be brought into step.
             StepFailed, TimeoutError: as for :meth:`ask`.
         """
         try:
-            self.ask(_nothing)
+            return self.ask(function or _nothing)
         except Foreign:
-            self.ask(_nothing)
+            return self.ask(function or _nothing)
 
     def _nonce(self) -> str:
         return f"{self._name}.{next(self._numbers)}"

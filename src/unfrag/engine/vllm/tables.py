@@ -22,7 +22,7 @@ def move(worker: Any, copies: list[tuple[int, int]], tables: Tables) -> str | No
     """
     try:
         runner = worker.model_runner
-        replace = _known(worker, runner, tables)
+        replace = _known(worker, runner, max(map(len, tables.values()), default=0))
         _wait_for_the_device(worker)
         if copies:
             from vllm.v1.core.kv_cache_utils import KVCacheBlockCopy
@@ -32,6 +32,15 @@ def move(worker: Any, copies: list[tuple[int, int]], tables: Tables) -> str | No
             copy_kv_cache_blocks_inplace(runner.kv_caches, runner.kv_cache_config.num_blocks, pairs)
         replace(runner, tables)
         _wait_for_the_device(worker)
+    except Exception as fault:
+        return f"{type(fault).__name__}: {fault}"
+    return None
+
+
+def refusal(worker: Any, groups: int) -> str | None:
+    """Why this rank's tables of ``groups`` KV groups cannot be replaced; None when they can. Changes nothing."""
+    try:
+        _known(worker, worker.model_runner, groups)
     except Exception as fault:
         return f"{type(fault).__name__}: {fault}"
     return None
@@ -49,7 +58,7 @@ def _wait_for_the_device(worker: Any) -> None:
         torch.cuda.synchronize(worker.device)
 
 
-def _known(worker: Any, runner: Any, tables: Tables) -> Any:
+def _known(worker: Any, runner: Any, groups: int) -> Any:
     """How this runner's tables are replaced.
 
     Raises:
@@ -57,7 +66,6 @@ def _known(worker: Any, runner: Any, tables: Tables) -> Any:
     """
     if not str(worker.device).startswith(("cpu", "cuda")):
         raise RuntimeError(f"moving blocks on {worker.device} was not looked at")
-    groups = max(map(len, tables.values()), default=0)
     if hasattr(runner, "input_batch") and hasattr(runner, "requests"):
         rows = runner.input_batch.block_table.block_tables
         if len(rows) < groups:
