@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.changes import add_change_arguments, finish_first, list_history, report
+from unfrag.commands.changes import add_change_arguments, end_unfinished, list_history, report
 from unfrag.commands.launched import launcher_named, place
 from unfrag.commands.numbers import count
 
@@ -48,6 +48,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bench", type=count, nargs="?", const=24, metavar="PROMPTS", help="measure before and after (default: 24)"
     )
+    parser.add_argument("--redo", metavar="ID", help="make a change once more that was taken back")
     parser.add_argument("--history", action="store_true", help="list the changes on record")
     parser.add_argument("flags", nargs="*", metavar="-- --FLAG VALUE", help="vLLM flags to set, behind --")
 
@@ -61,15 +62,16 @@ def run(args: argparse.Namespace) -> int:
         return list_history(args)
     launcher, say = launcher_named(args), err().print
     given, expected = _asked(args)
-    finish_first(launcher, args)
-    planned, notes = _planned(launcher, given, args.unset)
+    planned, notes = _planned(launcher, given, args)  # a wrong flag ends here, before anything is touched
+    if end_unfinished(launcher, args) is not None:
+        planned, notes = _planned(launcher, given, args)
     for note in notes:
         say(note, markup=False)
     diff = planned.diff()
     if diff and not args.json:
         sys.stdout.write(diff + "\n")
     if planned.changes_nothing:
-        say(f"{place(args)} already says so; nothing to do", markup=False)
+        say(f"{place(args)} already says so; nothing to do{_but_down(launcher)}", markup=False)
         return report(args, planned.spec.path, "nothing to do", None, diff)
     for warning in launcher.warnings():
         say(f"warning: {warning}", markup=False)
@@ -89,6 +91,20 @@ def run(args: argparse.Namespace) -> int:
     say(f"{name} runs with the new flags. Back again: unfrag rollback {place(args)}", markup=False)
     say(f"kept as {kept.id}", style="dim")
     return report(args, planned.spec.path, "applied", kept.id, diff)
+
+
+def _but_down(launcher: Launcher) -> str:
+    """What is to be added where the server does not answer."""
+    from unfrag.errors import UnfragError
+    from unfrag.launchers.steps import is_healthy
+
+    try:
+        if is_healthy(launcher):
+            return ""
+        state = launcher.status().state
+    except UnfragError as fault:
+        return f"; whether it runs is not known: {fault}"
+    return f". But no healthy server answers there, it is {state}: `unfrag diagnose` with its log says why"
 
 
 def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]:
@@ -112,13 +128,19 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]
     if args.plan is not None:
         given = read_plan(args.plan)
         wanted, expected = {**given.wanted, **wanted}, given.kv_tokens
-    if not wanted and not args.unset:
+    if args.redo and (wanted or args.unset):
+        raise UsageError("--redo makes an earlier change once more, as it was: leave out flags, --plan and --unset")
+    if not wanted and not args.unset and not args.redo:
         raise UsageError("nothing to change: put flags behind --, name a plan with --plan, or a flag with --unset")
     return wanted, expected
 
 
-def _planned(launcher: Launcher, given: dict[str, str | None], unset: list[str]) -> tuple[Change, list[str]]:
+def _planned(
+    launcher: Launcher, given: dict[str, str | None], args: argparse.Namespace
+) -> tuple[Change, list[str]]:
     """The change, and what is to be said of it. Raises UsageError: this vLLM does not take the flags."""
+    if args.redo:
+        return _once_more(launcher, args), []
     from unfrag import vllm_flags
     from unfrag.commandline import flag_name, read_flags
     from unfrag.errors import UsageError
@@ -129,7 +151,7 @@ def _planned(launcher: Launcher, given: dict[str, str | None], unset: list[str])
     from unfrag.spellings import repair_line
 
     command = launcher.read().command
-    removed = tuple("--" + flag_name(name.lstrip("-")) for name in unset)
+    removed = tuple("--" + flag_name(name.lstrip("-")) for name in args.unset)
     _must_be_editable(command, {*map(flag_name, given), *removed})
     flags, words, notes = repair_line(command, given)
     planned = change.plan(launcher, Edit(flags, removed, words))
@@ -144,6 +166,19 @@ def _planned(launcher: Launcher, given: dict[str, str | None], unset: list[str])
         notes.append(f"warning: {flag} stands in the command: {why}")
     now = read_flags(command)
     return planned, notes + costs({flag: value for flag, value in flags.items() if now.get(flag) != value})
+
+
+def _once_more(launcher: Launcher, args: argparse.Namespace) -> Change:
+    """What an earlier change wrote. Raises UsageError."""
+    from unfrag.errors import UsageError
+    from unfrag.launchers.goback import forward
+    from unfrag.launchers.history import History
+
+    now, history = launcher.read(), History()
+    found = [kept for kept in history.of(now.path, now.program) if kept.id == args.redo]
+    if not found:
+        raise UsageError(f"{args.redo} is no change of {now.program}; all: unfrag apply {place(args)} --history")
+    return forward(now, found[0], history)
 
 
 def _must_be_editable(command: str, flags: set[str]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from unfrag.commands.launched import add_place, launcher_named
 from unfrag.commands.numbers import seconds
+from unfrag.redaction import redact
 
 if TYPE_CHECKING:
     import argparse
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
     from unfrag.launchers import Launcher
     from unfrag.launchers.history import Kept
+    from unfrag.launchers.unfinished import Ended
 
 
 def add_change_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,38 +32,54 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
 def list_history(args: argparse.Namespace) -> int:
     """The changes of one program, oldest first. Always 0."""
     from unfrag.launchers.history import History
-    from unfrag.reports import out, print_json
+    from unfrag.reports import err, out, print_json
 
     now = launcher_named(args).read()
-    mine = History().of(now.path, now.program)
+    history = History()
+    mine = history.of(now.path, now.program)
     if args.json:
-        print_json({"schema_version": 1, "changes": mine})
+        print_json({"schema_version": 1, "changes": [without_keys(kept) for kept in mine]})
         return 0
     for kept in mine:
-        out().print(f"{kept.id}  {kept.state}", markup=False)
+        asked = " ".join(words(kept))
+        out().print(f"{kept.id}  {kept.state:12}  {redact(asked)}".rstrip(), markup=False, soft_wrap=True)
     if not mine:
         out().print(f"no change of {now.program} in {now.path} is on record", markup=False)
+    else:
+        err().print(f"the files from before and after each: {history.folder}", markup=False, style="dim", soft_wrap=True)
     return 0
 
 
-def finish_first(launcher: Launcher, args: argparse.Namespace) -> Kept | None:
-    """A change that a killed unfrag left half way is taken back before anything else; with ``--dry-run`` only told."""
-    from unfrag.launchers import change
+def words(kept: Kept) -> list[str]:
+    """What a change had asked for, as words of a command line."""
+    flags = [word for flag, value in kept.flags.items() for word in (flag, value) if word is not None]
+    return [*flags, *(f"--unset {flag.removeprefix('--')}" for flag in kept.removed)]
+
+
+def without_keys(kept: Kept) -> Kept:
+    """The same for others to see: a value that :func:`redact` would take out is None."""
+    flags = {flag: value if redact(f"{flag} {value}") == f"{flag} {value}" else None for flag, value in kept.flags.items()}
+    return msgspec.structs.replace(kept, flags=flags)
+
+
+def end_unfinished(launcher: Launcher, args: argparse.Namespace) -> Ended | None:
+    """A change that a killed unfrag left half way is ended before anything else; with ``--dry-run`` only told."""
     from unfrag.launchers.history import History
+    from unfrag.launchers.unfinished import finish, unfinished
     from unfrag.reports import err
     from unfrag.reports.progress import waiting
 
-    left = change.unfinished(launcher.read(), History())
+    left = unfinished(launcher.read(), History())
     if left is None:
         return None
     if args.dry_run:
-        err().print(f"{left.id} was cut short: without --dry-run it is taken back first", markup=False)
-        return left
-    with waiting(f"taking back {left.id}") as progress:
-        done = change.finish(launcher, args.timeout, progress)
-    if done is not None:
-        err().print(done, markup=False)
-    return left
+        err().print(f"{left.id} was cut short: without --dry-run it is ended first", markup=False)
+        return None
+    with waiting(f"ending {left.id}") as progress:
+        ended = finish(launcher, args.timeout, progress)
+    if ended is not None:
+        err().print(ended.line, markup=False)
+    return ended
 
 
 def report(args: argparse.Namespace, path: Path, state: str, change_id: str | None, diff: str) -> int:

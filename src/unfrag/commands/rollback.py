@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.changes import add_change_arguments, finish_first, list_history, report
-from unfrag.commands.launched import launcher_named
+from unfrag.commands.changes import add_change_arguments, end_unfinished, list_history, report
+from unfrag.commands.launched import launcher_named, place
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from unfrag.errors import UsageError
-    from unfrag.launchers import change
+    from unfrag.launchers import change, goback
     from unfrag.launchers.history import History
     from unfrag.reports import err
     from unfrag.reports.progress import waiting
@@ -37,21 +37,28 @@ def run(args: argparse.Namespace) -> int:
     history = History()
     launcher = launcher_named(args)
     now = launcher.read()
+    ended = end_unfinished(launcher, args)
+    if ended is not None and args.to in (None, ended.kept.id) and ended.kept.state in ("rolled back", "not made"):
+        if ended.kept.was_up:
+            with waiting(f"starting {now.program}") as progress:
+                goback.bring_up(launcher, args.timeout, progress)
+        return report(args, now.path, ended.kept.state, ended.kept.id, "")
     mine = history.of(now.path, now.program)
-    left = finish_first(launcher, args)
-    if left is not None and args.to in (None, left.id):
-        return report(args, now.path, "dry run" if args.dry_run else "rolled back", left.id, "")
     undoable = [k for k in mine if (k.id == args.to if args.to else k.state == "applied")]
     if not undoable:
-        raise UsageError(f"no such change of {now.program} in {now.path} is on record; see --list")
+        what = f"{args.to} is no change" if args.to else "there is no change that stands"
+        raise UsageError(f"{what} of {now.program} in {now.path}; all of them: unfrag rollback {place(args)} --list")
     kept = undoable[-1]
     diff = change.Change(launcher.read(), history.before(kept)).diff()
     if not args.json:
         sys.stdout.write(diff + "\n")
+    if not kept.was_up and not kept.was_stopped:
+        err().print(f"warning: {now.program} was down with that file when {kept.id} was made", markup=False)
     if args.dry_run:
         err().print("dry run: nothing was changed")
         return report(args, now.path, "dry run", kept.id, diff)
     with waiting(f"restarting {now.program}") as progress:
-        change.rollback(launcher, kept, args.timeout, progress, history)
+        goback.rollback(launcher, kept, args.timeout, progress, history)
     err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
+    err().print(f"forward again: unfrag apply {place(args)} --redo {kept.id}", markup=False, style="dim")
     return report(args, now.path, "rolled back", kept.id, diff)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,22 @@ from unfrag.paths import state_dir
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from unfrag.launchers import Edit, LaunchSpec
+
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """One change on record. ``state``: pending, applied, going back, rolled back, not made, or edited since."""
+    """One change on record.
+
+    Attributes:
+        state: ``pending``, ``applied``, ``going back``, ``rolled back``, ``not made``, or ``edited since``.
+        number: of this change among all, from 1; 0: made before changes were numbered.
+        event: of its last change of state among those of all changes, as a number that only grows.
+        flags: that were set; None: bare. With ``removed``, what was asked for.
+    """
 
     id: str
     path: str
@@ -32,61 +42,81 @@ class Kept(msgspec.Struct, frozen=True):
     state: str
     was_up: bool = True
     was_stopped: bool = False
+    number: int = 0
+    event: int = 0
+    flags: dict[str, str | None] = {}
+    removed: tuple[str, ...] = ()
 
 
 class History:
-    """Every change made, newest last: ``<state>/changes/<id>/{record.json, before, after}``."""
+    """Every change made, newest last: ``<state>/changes/<id>/{record.json, before, after}``.
+
+    Changes are put in order by number, not by the clock in their names: a clock can be set back.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or state_dir() / "changes"
+        self.folder = folder or state_dir() / "changes"
 
     def keep(
         self,
-        path: Path,
-        program: str,
-        before: bytes,
+        spec: LaunchSpec,
         after: bytes,
+        edit: Edit | None = None,
         was_up: bool = True,
         was_stopped: bool = False,
     ) -> Kept:
         """Put both contents on disk before anything changes, for the owner's eyes: they may hold keys.
 
         Raises:
-            UsageError: the place cannot be written.
+            UsageError: the place cannot be written; nothing is left there.
         """
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"-{time.time_ns() % 10**9:09d}"
-        hashes = digest(before), digest(after)
-        kept = Kept(f"{stamp}-{program}", str(path.resolve()), program, *hashes, "pending", was_up, was_stopped)
-        folder = self._folder / kept.id
+        kept = Kept(
+            f"{stamp}-{spec.program}",
+            str(spec.path.resolve()),
+            spec.program,
+            digest(spec.content),
+            digest(after),
+            "pending",
+            was_up,
+            was_stopped,
+            number=1 + max((one.number for one in self.all()), default=0),
+            flags=edit.flags if edit else {},
+            removed=edit.removed if edit else (),
+        )
+        folder = self.folder / kept.id
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(mode=0o700)
         except OSError as fault:
             raise UsageError(f"no backup can be kept in {folder}: {fault.strerror}. Nothing was changed") from fault
-        write_atomically(folder / "before", before, private=True)
-        write_atomically(folder / "after", after, private=True)
-        self.mark(kept, "pending")
-        return kept
+        try:
+            write_atomically(folder / "before", spec.content, private=True)
+            write_atomically(folder / "after", after, private=True)
+            return self.mark(kept, "pending")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def keep_edit(self, kept: Kept, content: bytes) -> Path:
         """What somebody else wrote into the file while the change was made; where it is kept."""
-        path = self._folder / kept.id / "edited"
+        path = self.folder / kept.id / "edited"
         write_atomically(path, content, private=True)
         return path
 
-    def mark(self, kept: Kept, state: str) -> None:
-        record = msgspec.structs.replace(kept, state=state)
-        write_atomically(self._folder / kept.id / "record.json", msgspec.json.encode(record))
+    def mark(self, kept: Kept, state: str) -> Kept:
+        event = 1 + max((one.event for one in self.all()), default=0)
+        record = msgspec.structs.replace(kept, state=state, event=event)
+        write_atomically(self.folder / kept.id / "record.json", msgspec.json.encode(record), private=True)
+        return record
 
     def before(self, kept: Kept) -> bytes:
         """The bytes from before the change. Raises UsageError: they are not what was kept."""
-        try:
-            content = (self._folder / kept.id / "before").read_bytes()
-        except OSError as fault:
-            raise UsageError(f"the backup {kept.id} cannot be read: {fault.strerror}") from fault
-        if digest(content) != kept.before_sha256:
-            raise UsageError(f"the backup {kept.id} is damaged: its hash does not match. Nothing was changed")
-        return content
+        return self._content(kept, "before", kept.before_sha256)
+
+    def after(self, kept: Kept) -> bytes:
+        """The bytes that the change wrote. Raises UsageError: they are not what was kept."""
+        return self._content(kept, "after", kept.after_sha256)
 
     def of(self, path: Path, program: str) -> list[Kept]:
         """Those of one program in one file, oldest first."""
@@ -95,7 +125,25 @@ class History:
     def all(self) -> list[Kept]:
         """Every change on record, oldest first; damaged records are passed over."""
         found = []
-        for record in sorted(self._folder.glob("*/record.json")):
+        for record in self.folder.glob("*/record.json"):
             with contextlib.suppress(OSError, msgspec.DecodeError, msgspec.ValidationError):
                 found.append(msgspec.json.decode(record.read_bytes(), type=Kept))
-        return found
+        return sorted(found, key=lambda kept: (kept.number, kept.id))
+
+    def _content(self, kept: Kept, name: str, sha256: str) -> bytes:
+        try:
+            content = (self.folder / kept.id / name).read_bytes()
+        except OSError as fault:
+            raise UsageError(f"the backup {kept.id} cannot be read: {fault.strerror}") from fault
+        if digest(content) != sha256:
+            raise UsageError(f"the backup {kept.id} is damaged: its hash does not match. Nothing was changed")
+        return content
+
+
+def left_by(changes: list[Kept]) -> str | None:
+    """The hash of what the newest of these events left in the file; None where nothing is on record, or it is not known."""
+    done = [kept for kept in changes if kept.state in ("applied", "rolled back", "not made")]
+    if not done:
+        return None
+    newest = max(done, key=lambda kept: (kept.event, kept.number, kept.id))
+    return newest.after_sha256 if newest.state == "applied" else newest.before_sha256

@@ -27,10 +27,22 @@ def problems(url: str, running: str, edit: Edit) -> list[str]:
     flags = read_flags(running)
     key = flags.get("--api-key") or os.environ.get("VLLM_API_KEY") or os.environ.get("OPENAI_API_KEY")
     with http.client(url, key) as server:
-        return [*_flags_not_in_effect(server, flags, edit), *_no_completion(server)]
+        return [*not_in_effect(flags, edit), *_not_in_the_engine(server, edit), *_no_completion(server)]
 
 
-def _flags_not_in_effect(server: httpx.Client, running: dict[str, str | None], edit: Edit) -> list[str]:
+def answers(url: str) -> bool:
+    """``GET /health``: 200, or no answer in time, which is what a server that is very busy gives."""
+    with http.client(url) as server:
+        try:
+            return server.get("/health").status_code == httpx.codes.OK
+        except httpx.ReadTimeout:
+            return True
+        except httpx.HTTPError:
+            return False
+
+
+def not_in_effect(running: dict[str, str | None], edit: Edit) -> list[str]:
+    """What of an edit a running command line lacks, one line each."""
     found = []
     for flag, value in edit.flags.items():
         if flag not in running:
@@ -38,7 +50,11 @@ def _flags_not_in_effect(server: httpx.Client, running: dict[str, str | None], e
         elif running[flag] != value:
             found.append(f"{flag} is {running[flag]} in the running command, wanted {value}")
     gone = [flag for flag in edit.removed if flag not in edit.flags]
-    found += [f"{flag} is still in the running command" for flag in gone if flag in running]
+    return found + [f"{flag} is still in the running command" for flag in gone if flag in running]
+
+
+def _not_in_the_engine(server: httpx.Client, edit: Edit) -> list[str]:
+    found = []
     metrics = http.read_metrics(server)
     config = metrics.cache_config if isinstance(metrics, Metrics) else {}
     for flag, name in _IN_CACHE_CONFIG.items():
