@@ -1,6 +1,6 @@
-"""Any order of changes, kills, edits by a human and typos: no healthy server stopped, no byte lost, nothing untrue said.
+"""Any order of changes, kills, edits by a human and typos: no healthy server stopped, no byte lost, no untrue word.
 
-The launcher is a pretended one, the verbs are the real ones. What was seen on a real supervisord: tests/e2e/test_apply.py.
+The launcher is a pretended one, the verbs are the real ones. On a real supervisord: tests/e2e/test_apply_orders.py.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ import itertools
 import re
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import unfrag.collect  # noqa: F401 - what every verb needs is loaded once, before the children are forked
-from tests.launchers.world import PROGRAM, Answers, Done, World
+from tests.launchers.world import BROKEN, PROGRAM, Answers, Done, World
 from unfrag.commandline import read_flags
 from unfrag.launchers.history import History, Kept
 from unfrag.launchers.ini import find_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOOD = "vllm serve m --max-num-seqs 8"
 KILLS = {f"killed {at}": at for at in range(3, 9)}  # before the first file is written to after the server is up
@@ -67,7 +70,9 @@ def seen(world: World) -> Seen:
 
 
 def kept_bytes(world: World) -> set[bytes]:
-    return {path.read_bytes() for path in (world.folder / "state").rglob("*") if path.name in ("before", "after", "edited")}
+    return {
+        path.read_bytes() for path in (world.folder / "state").rglob("*") if path.name in ("before", "after", "edited")
+    }
 
 
 def step(world: World, letter: str, number: int) -> None:
@@ -83,7 +88,7 @@ def step(world: World, letter: str, number: int) -> None:
     elif letter == "apply":
         verb(world, "apply", "--", "--max-num-seqs", str(16 + number))
     elif letter == "bad apply":
-        verb(world, "apply", "--", "--max-num-seqs", str(16 + number), "--additional-config", "--broken")
+        verb(world, "apply", "--", "--max-num-seqs", "13")
     elif letter == "typo":
         verb(world, "apply", "--", "--max-num-seq", "4")
     elif letter == "rollback":
@@ -132,7 +137,7 @@ def no_harm(words: tuple[str, ...], before: Seen, after: Seen, done: Done, what:
         assert after.healthy, f"a healthy server was stopped: {what}"
     if before.healthy and words[0] == "apply":
         bases = [read_flags(before.command), read_flags(before.running)]
-        changed = {"--max-num-seqs", "--additional-config", "--broken"}
+        changed = {"--max-num-seqs", "--broken"}
         for command in new:
             rest = {flag: value for flag, value in read_flags(command).items() if flag not in changed}
             assert "--redo" in words or rest in [
@@ -173,7 +178,7 @@ def is_true(line: str, before: Seen, after: Seen, kept_before: set[bytes]) -> bo
         == (before.content, before.running),
         r"the server of the old file did not come up": before.healthy,
         r"server did not come up( again)?:": not after.healthy,
-        r"will not come up: it is FATAL": any("--broken" in command for command in after.started[-2:]),
+        r"will not come up: it is FATAL": any(words in command for command in after.started[-2:] for words in BROKEN),
         r"runs with the new flags": after.healthy and after.running == after.command,
         r"is as it was before \S+, and \w+ runs with it": after.healthy and after.running == after.command,
         r"The change was taken back": after.content == before.content or before.killed,
@@ -218,7 +223,9 @@ def test_an_order_that_once_did_harm(order, tmp_path, answers):
         step(world, letter, number)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+)
 @given(order=st.lists(st.sampled_from(LETTERS), min_size=5, max_size=5))
 def test_any_order_does_no_harm_and_says_nothing_untrue(order, tmp_path_factory, answers):
     world = fresh(tmp_path_factory.mktemp("order") / "world", answers)

@@ -1,21 +1,18 @@
-"""A launcher whose program is a few lines in a file, for orders of events that no real server could go through so often.
+"""A launcher whose program is a few lines in a file, for more orders of events than a real server could go through.
 
-The command in the file is what runs. A command with ``--broken`` does not come up. The world is on disk, so that a
-verb can be run in a child and killed at any step.
+The command in the file is what runs. A command with ``--broken`` or ``--max-num-seqs 13`` does not come up. The world
+is on disk, so that a verb can be run in a child and killed at any step.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-import shlex
 import threading
 from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unfrag import cli
 from unfrag.errors import UsageError
@@ -23,7 +20,11 @@ from unfrag.launchers import LaunchSpec, Status
 from unfrag.launchers.ini import find_command
 from unfrag.launchers.place import Place
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PROGRAM = "glm_vllm"
+BROKEN = ("--broken", "--max-num-seqs 13")
 
 
 class Done(NamedTuple):
@@ -60,7 +61,7 @@ class World:
     def start(self) -> None:
         """What the launcher does at a restart, and a human by hand."""
         command = find_command(self.file.read_text(), PROGRAM).command
-        up = "--broken" not in command
+        up = not any(words in command for words in BROKEN)
         started = [*self.state["started"], command]
         self.set(state="RUNNING" if up else "FATAL", running=command if up else "", started=started)
 
@@ -178,7 +179,3 @@ class Answers:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-def flags(command: str) -> list[str]:
-    return shlex.split(command)

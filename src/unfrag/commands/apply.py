@@ -135,9 +135,7 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]
     return wanted, expected
 
 
-def _planned(
-    launcher: Launcher, given: dict[str, str | None], args: argparse.Namespace
-) -> tuple[Change, list[str]]:
+def _planned(launcher: Launcher, given: dict[str, str | None], args: argparse.Namespace) -> tuple[Change, list[str]]:
     """The change, and what is to be said of it. Raises UsageError: this vLLM does not take the flags."""
     if args.redo:
         return _once_more(launcher, args), []

@@ -46,7 +46,9 @@ def list_history(args: argparse.Namespace) -> int:
     if not mine:
         out().print(f"no change of {now.program} in {now.path} is on record", markup=False)
     else:
-        err().print(f"the files from before and after each: {history.folder}", markup=False, style="dim", soft_wrap=True)
+        err().print(
+            f"the files from before and after each: {history.folder}", markup=False, style="dim", soft_wrap=True
+        )
     return 0
 
 
@@ -58,7 +60,9 @@ def words(kept: Kept) -> list[str]:
 
 def without_keys(kept: Kept) -> Kept:
     """The same for others to see: a value that :func:`redact` would take out is None."""
-    flags = {flag: value if redact(f"{flag} {value}") == f"{flag} {value}" else None for flag, value in kept.flags.items()}
+    flags = {
+        flag: value if redact(f"{flag} {value}") == f"{flag} {value}" else None for flag, value in kept.flags.items()
+    }
     return msgspec.structs.replace(kept, flags=flags)
 
 

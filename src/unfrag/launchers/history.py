@@ -141,7 +141,7 @@ class History:
 
 
 def left_by(changes: list[Kept]) -> str | None:
-    """The hash of what the newest of these events left in the file; None where nothing is on record, or it is not known."""
+    """The hash of what the newest event among these changes left in the file; None where none is on record."""
     done = [kept for kept in changes if kept.state in ("applied", "rolled back", "not made")]
     if not done:
         return None

@@ -59,29 +59,39 @@ def finish(
         kept = unfinished(spec, history)
         if kept is None:
             return None
-        now = digest(spec.content)
         if kept.state == "going back":
-            return _going_back(spec, kept, history, now)
-        cut = f"{kept.id} was cut short"
-        if now == kept.before_sha256:
-            return Ended(history.mark(kept, "not made"), f"{cut}; {spec.path} is as it was before it")
-        if now != kept.after_sha256:
-            return _edited(spec, kept, history, cut)
-        if not is_healthy(launcher):
-            kept = take_back(launcher, kept, history, timeout, progress, cut)
-            return Ended(kept, f"{cut}; it was taken back, and {is_now(kept)}")
-        if runs_with(launcher, Edit(kept.flags, kept.removed)):
-            kept = history.mark(kept, "applied")
-            return Ended(kept, f"{cut} when the server had its flags: it is left so, but nothing was verified")
-        put(Path(kept.path), history.before(kept))
-        return Ended(
-            history.mark(kept, "not made"),
-            f"{cut} before the restart: {spec.path} is as it was before it, and the server was not touched",
-        )
+            return _going_back(spec, kept, history)
+        return _pending(launcher, spec, kept, history, timeout, progress)
 
 
-def _going_back(spec: LaunchSpec, kept: Kept, history: History, now: str) -> Ended:
-    cut = f"the rollback of {kept.id} was cut short"
+def _pending(
+    launcher: Launcher,
+    spec: LaunchSpec,
+    kept: Kept,
+    history: History,
+    timeout: float,
+    progress: Callable[[str], None],
+) -> Ended:
+    now, cut = digest(spec.content), f"{kept.id} was cut short"
+    if now == kept.before_sha256:
+        return Ended(history.mark(kept, "not made"), f"{cut}; {spec.path} is as it was before it")
+    if now != kept.after_sha256:
+        return _edited(spec, kept, history, cut)
+    if not is_healthy(launcher):
+        kept = take_back(launcher, kept, history, timeout, progress, cut)
+        return Ended(kept, f"{cut}; it was taken back, and {is_now(kept)}")
+    if runs_with(launcher, Edit(kept.flags, kept.removed)):
+        kept = history.mark(kept, "applied")
+        return Ended(kept, f"{cut} when the server had its flags: it is left so, but nothing was verified")
+    put(Path(kept.path), history.before(kept))
+    return Ended(
+        history.mark(kept, "not made"),
+        f"{cut} before the restart: {spec.path} is as it was before it, and the server was not touched",
+    )
+
+
+def _going_back(spec: LaunchSpec, kept: Kept, history: History) -> Ended:
+    now, cut = digest(spec.content), f"the rollback of {kept.id} was cut short"
     if now == kept.before_sha256:
         changes = history.of(spec.path, spec.program)
         for later in changes[[one.id for one in changes].index(kept.id) + 1 :]:
