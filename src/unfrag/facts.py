@@ -47,6 +47,7 @@ class Rank(msgspec.Struct, frozen=True):
     non_torch_bytes: int | None = None
     weights_bytes: int | None = None
     resident_bytes: int | None = None
+    budget_bytes: int | None = None
 
 
 class Pool(msgspec.Struct, frozen=True, tag=True):
@@ -65,6 +66,7 @@ class Pool(msgspec.Struct, frozen=True, tag=True):
     tail_waste_tokens: Count | None = None
     steps: Count | None = None
     age_seconds: Seconds | None = None
+    kv_connector: str | None = None
     ranks: tuple[Rank, ...] = ()
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unfrag.commands.launched import add_place, place
 from unfrag.commands.numbers import seconds
@@ -20,19 +20,22 @@ EXAMPLES = """\
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf --dry-run --once
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf
   unfrag guard --targets servers.json --webhook https://chat.example/hook
+  unfrag guard test-page --webhook https://chat.example/hook
   unfrag guard status
   unfrag guard install --systemd --config /etc/supervisor/conf.d/glm47flash.conf
 """
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("verb", nargs="?", choices=("run", "status", "install"), default="run")
+    parser.add_argument("verb", nargs="?", choices=("run", "status", "install", "test-page"), default="run")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
     add_place(parser, required=False)  # without one it is watched and flushed, and nobody restarts it
     parser.add_argument("--targets", type=Path, help="many servers: a JSON list, or Prometheus' file service discovery")
     parser.add_argument("--dns", metavar="NAME:PORT", help="a server at every address of this name")
-    parser.add_argument("--policy", type=Path, help="a TOML file with other thresholds; see docs/guard.md")
-    parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 30)")
+    parser.add_argument(
+        "--policy", metavar="FILE", help="a TOML file with other thresholds (docs/guard.md), or: article, for its rules"
+    )
+    parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 5)")
     parser.add_argument(
         "--log", type=Path, default=Path("/var/log/gpu_monitor.log"), help="the audit file (default: %(default)s)"
     )
@@ -50,6 +53,8 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.verb == "status":
         return _status(args)
+    if args.verb == "test-page":
+        return _test_page(args)
     if args.verb == "install":
         from unfrag.guard.install import install
 
@@ -65,6 +70,7 @@ def _folder() -> Path:
 
 def _guard(args: argparse.Namespace) -> int:
     import signal
+    import sys
     import threading
 
     from unfrag.errors import UsageError
@@ -72,16 +78,13 @@ def _guard(args: argparse.Namespace) -> int:
     from unfrag.guard.audit import Audit
     from unfrag.guard.fleet import Fleet
     from unfrag.guard.metrics import serve
+    from unfrag.guard.tell import Telling
     from unfrag.guard.webhook import Webhook
 
     policy = read_policy(args)
     audit = Audit(args.log, echo=args.json)
     webhook = Webhook(args.webhook, _folder() / "webhook") if args.webhook else None
-
-    def tell(label: str, decision: Any, result: str) -> None:
-        if webhook is not None:
-            text = f"unfrag guard: {label}: {decision.action} ({decision.rule}): {decision.why}. {result}"
-            webhook.tell({"text": text, "target": label, "action": decision.action, "rule": decision.rule})
+    tell = Telling(webhook, sys.stderr if args.json else sys.stdout)
 
     def watch(target: Target) -> service.Watched:
         return service.Watched(target, target.launcher(), policy, _folder(), audit, tell, args.dry_run)
@@ -97,9 +100,58 @@ def _guard(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     if args.metrics_port is not None:
         serve(args.metrics_port, fleet)
+    if not args.once:
+        for line in _first_words(args, policy, [one.target.label for one in fleet.watched]):
+            tell.say(line)
     service.run(fleet, policy.interval, stop, rounds=1 if args.once else None)
     if args.once:
         _show(fleet.watched, args.log)
+    return 0
+
+
+def _first_words(args: argparse.Namespace, policy: Policy, labels: list[str]) -> list[str]:
+    """What is guarded, how, and who is told."""
+    shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+    lines = [f"guarding {shown}: a look every {policy.interval:g} s; written down in {args.log}"]
+    if args.dry_run:
+        lines.append("dry run: nothing is done")
+    if not args.webhook:
+        lines.append(
+            "no --webhook: when a human is needed it is said here, in syslog, in the log, by `unfrag guard status` "
+            "(exit 1) and in unfrag_guard_human_needed (--metrics-port)"
+        )
+    if policy.empties_cache:
+        lines.append(
+            "this policy flushes the whole prefix cache: every prompt that shared a prefix is computed anew then"
+        )
+    if policy.restart_full_cards:
+        lines.append("this policy restarts servers whose card is full, as vLLM fills it by design: docs/guard.md")
+    return lines
+
+
+def _test_page(args: argparse.Namespace) -> int:
+    """A page that means nothing, on every way that a real one would go."""
+    import httpx
+
+    from unfrag.errors import NotEnoughEvidence
+    from unfrag.guard.audit import Audit
+    from unfrag.guard.policy import Decision
+    from unfrag.guard.tell import Telling
+    from unfrag.reports import out
+
+    Audit(args.log, echo=args.json).write("test", "page", rule="test", why="unfrag guard test-page", outcome="done")
+    Telling(None)("test", Decision("page", "test", "this is a test: nobody is needed"), "")
+    if not args.webhook:
+        out().print(f"said here, in syslog and in {args.log}; no --webhook was given", markup=False)
+        return 0
+    message = {"text": "unfrag guard: test: this is a test, nobody is needed", "target": "test", "action": "page"}
+    try:
+        answer = httpx.post(args.webhook, json={**message, "rule": "test"}, timeout=10)
+    except (httpx.HTTPError, httpx.InvalidURL) as fault:
+        raise NotEnoughEvidence(f"the webhook cannot be reached: {fault or type(fault).__name__}") from fault
+    if not answer.is_success:
+        raise NotEnoughEvidence(f"the webhook answers {answer.status_code}: it would not have told anybody")
+    out().print(f"said here, in syslog, in {args.log}, and the webhook took it ({answer.status_code})", markup=False)
     return 0
 
 
@@ -140,21 +192,26 @@ def read_policy(args: argparse.Namespace) -> Policy:
 
     import msgspec
 
+    from unfrag import data
     from unfrag.errors import UsageError
-    from unfrag.guard.policy import Policy
+    from unfrag.guard.policy import Policy, contradiction
 
     policy = Policy()
     if args.policy is not None:
         try:
-            policy = msgspec.convert(tomllib.loads(args.policy.read_text()), Policy, strict=False)
+            is_article = args.policy == "article"
+            text = data.text("policies/article.toml") if is_article else Path(args.policy).read_text()
+            policy = msgspec.convert(tomllib.loads(text), Policy, strict=False)
         except (OSError, ValueError) as fault:
             raise UsageError(f"{args.policy}: {fault}") from fault
-    if args.interval is None:
-        return policy
-    try:
-        return msgspec.convert({**msgspec.structs.asdict(policy), "interval": args.interval}, Policy)
-    except msgspec.ValidationError as fault:
-        raise UsageError(f"--interval {args.interval:g}: {fault}") from fault
+    if args.interval is not None:
+        try:
+            policy = msgspec.convert({**msgspec.structs.asdict(policy), "interval": args.interval}, Policy)
+        except msgspec.ValidationError as fault:
+            raise UsageError(f"--interval {args.interval:g}: {fault}") from fault
+    if (wrong := contradiction(policy)) is not None:
+        raise UsageError(f"{wrong}; see docs/guard.md")
+    return policy
 
 
 def _show(watched: list[Watched], log: Path) -> None:
@@ -170,7 +227,7 @@ def _show(watched: list[Watched], log: Path) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    """What each guard of this user last saw, and whether one is at work."""
+    """What each guard of this user last saw. 0: every target is guarded, and no human is needed."""
     import time
 
     import msgspec
@@ -178,7 +235,7 @@ def _status(args: argparse.Namespace) -> int:
     from unfrag.guard.memory import Remembered, is_held
     from unfrag.reports import out, print_json
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for file in sorted(_folder().glob("*.json")):
         try:
             found = msgspec.json.decode(file.read_bytes(), type=Remembered)
@@ -187,10 +244,11 @@ def _status(args: argparse.Namespace) -> int:
         ago = time.monotonic() - (found.state.last_look or 0.0)
         label = file.stem.rsplit("-", 1)[0]
         at_work = is_held(file.with_suffix(".lock"))
-        recent = sum(time.monotonic() - at < 3600 for at in found.state.restarts)
+        paged = list(found.state.paged)
+        recent = sum(time.monotonic() - each.at < 3600 for each in found.state.restarts)
         rows.append(
             {"target": label, "at_work": at_work, "seconds_ago": round(ago, 1), "rule": found.rule, "why": found.why}
-            | {"restarts_last_hour": recent, "acting": found.acting, "paged": list(found.state.paged)}
+            | {"restarts_last_hour": recent, "acting": found.acting, "paged": paged}
         )
     if args.json:
         print_json({"schema_version": 1, "targets": rows})
@@ -198,7 +256,8 @@ def _status(args: argparse.Namespace) -> int:
         out().print("no guard has run here yet: unfrag guard --config FILE --dry-run --once", markup=False)
     for row in () if args.json else rows:
         guard = "guarded" if row["at_work"] else "NOT guarded: no guard is at work"
+        guard += f"; A HUMAN IS NEEDED: {', '.join(row['paged'])}" if row["paged"] else ""
         said = f"{row['target']}: {row['rule'] or 'nothing seen yet'} {row['why']}".rstrip()
         when = f"seen {row['seconds_ago']:.0f} s ago, {row['restarts_last_hour']} restarts in the last hour"
         out().print(f"{said}; {when}; {guard}", markup=False)
-    return 0 if all(row["at_work"] for row in rows) else 1
+    return 0 if rows and all(row["at_work"] and not row["paged"] for row in rows) else 1

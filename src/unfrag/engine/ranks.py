@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from unfrag.engine.vllm.remote import Foreign, Remote, StepFailed
-from unfrag.engine.vllm.workers import weights_bytes
+from unfrag.engine.vllm.workers import budget_bytes, weights_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ RANK_KEYS = (
     "non_torch_bytes",
     "weights_bytes",
     "resident_bytes",
+    "budget_bytes",
 )
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 5.0, 300.0
 # Walking the allocator's segments may take this share of the worker's time.
@@ -94,14 +95,15 @@ def memory(worker: Any) -> dict[str, Any]:
     ordinary allocation can use: the largest request served without asking the driver. ``non_torch`` is what the driver
     says is used on the card by everybody, less what this process's allocator has reserved, so it includes other
     processes. ``weights`` are the model's parameters on this rank, ``resident`` is what the process holds in host
-    memory. A CPU rank knows only those two.
+    memory; a CPU rank knows only those two. ``budget`` is what vLLM lets this rank hold of its card.
     """
     device = str(worker.device)
     entry = _entry(int(worker.rank), device, None)
     faults: list[str] = []
-    reads: dict[str, Callable[[], int]] = {
+    reads: dict[str, Callable[[], int | None]] = {
         "weights_bytes": lambda: weights_bytes(worker),
         "resident_bytes": lambda: int(psutil.Process().memory_info().rss),
+        "budget_bytes": lambda: budget_bytes(worker) if device.startswith("cuda") else None,
     }
     for key, read in reads.items():
         try:

@@ -247,6 +247,7 @@ def combine(each: list[dict[str, Any]]) -> dict[str, Any]:
         "steps": min(stats["steps"] for stats in each),
         "age_seconds": max(stats["age_seconds"] for stats in each),
         "ranks": [rank for stats in each for rank in stats["ranks"]],
+        "kv_connector": each[0]["kv_connector"],
         "pool": each[0]["pool"],
         "engines": [{"engine": i, **stats} for i, stats in enumerate(each)],
     }

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from unfrag.launchers import Launcher
 
 _FLUSH_SECONDS, _POLL_SECONDS = 60.0, 1.0
+_PARTS: dict[Action, dict[str, bool]] = {
+    "flush": {},
+    "compact": {"cached": False, "allocator": False, "compact": True},
+    "release": {"cached": False, "allocator": True, "compact": False},
+}
 
 
 def act(action: Action, target: Target, launcher: Launcher | None, drain_seconds: float, stop: Event) -> str:
@@ -27,8 +32,8 @@ def act(action: Action, target: Target, launcher: Launcher | None, drain_seconds
     Raises:
         NotEnoughEvidence: it could not be done; the line says why.
     """
-    if action == "flush":
-        return _flush(target)
+    if action in _PARTS:
+        return _flush(target, _PARTS[action])
     if action in ("restart", "drain and restart"):
         if launcher is None:
             raise NotEnoughEvidence("nobody is known who could restart it: name its supervisor file (config)")
@@ -38,18 +43,22 @@ def act(action: Action, target: Target, launcher: Launcher | None, drain_seconds
     return ""
 
 
-def _flush(target: Target) -> str:
+def _flush(target: Target, parts: dict[str, bool]) -> str:
     try:
         with http.client(target.url) as server:
-            answer = server.post("/flush_cache", headers=http.own_token(), timeout=_FLUSH_SECONDS)
+            answer = server.post("/flush_cache", params=parts, headers=http.own_token(), timeout=_FLUSH_SECONDS)
     except httpx.HTTPError as fault:
         raise NotEnoughEvidence(f"/flush_cache did not answer: {fault or type(fault).__name__}") from fault
     if answer.is_error:
         raise NotEnoughEvidence(f"/flush_cache answered {answer.status_code}")
     try:
         done = answer.json()
-        return f"{done['before']['largest_free_block']} to {done['after']['largest_free_block']} blocks in one run"
-    except (ValueError, LookupError, TypeError):
+        if not parts.get("compact", True):
+            return "unused memory was given back"
+        runs = f"{done['before']['largest_free_block']} to {done['after']['largest_free_block']} blocks in one run"
+        moved = done.get("compaction") or {}
+        return f"{runs}; nothing more is moved: {moved['why']}" if moved.get("why") else runs
+    except (ValueError, LookupError, TypeError, AttributeError):
         return "flushed"
 
 

@@ -83,6 +83,8 @@ def unit(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> str
         words += watched[0].words() or ["--url", args.url]
     for flag in ("targets", "dns", "policy", "interval", "log", "webhook", "metrics_port", "memory_limit"):
         value = getattr(args, flag)
+        if flag == "policy" and value not in (None, "article"):
+            value = Path(value)
         if value is not None:
             words += ["--" + flag.replace("_", "-"), str(value.resolve() if isinstance(value, Path) else value)]
     if args.manager == "cron":

@@ -12,6 +12,7 @@ from unfrag.guard.policy import Answer, Look
 from unfrag.probes import health
 
 if TYPE_CHECKING:
+    from unfrag.guard.activity import Processes
     from unfrag.guard.heartbeat import Heartbeat
     from unfrag.guard.targets import Target
     from unfrag.launchers import Launcher
@@ -24,12 +25,14 @@ def look(
     now: float,
     patience: float,
     heartbeat: Heartbeat,
+    processes: Processes,
 ) -> Look:
     """Never raises: whatever happens is what was seen.
 
     Args:
         patience: seconds for ``/health``.
         heartbeat: for a server that answers without the plugin's numbers.
+        processes: what the server's own do, where its launcher is known.
     """
     answers, pool = _health(client, target, patience)
     age = pool.age_seconds if pool else None
@@ -43,7 +46,11 @@ def look(
         pid=pid,
         age=age,
         steps=pool.steps if pool else None,
+        activity=processes.activity(pid),
         memory=_memory(pool, target.memory_limit) if pool else None,
+        is_card=pool is not None and any(rank.total_bytes for rank in pool.ranks),
+        over_budget=_over_budget(pool) if pool else None,
+        runs_matter=pool.kv_connector if pool else None,
         free_blocks=pool.free_blocks if pool else None,
         largest_free_block=pool.largest_free_block if pool else None,
     )
@@ -82,4 +89,17 @@ def _memory(pool: Pool, limit: int | None) -> float | None:
             shares.append((rank.reserved_bytes + (rank.non_torch_bytes or 0)) / rank.total_bytes)
         elif limit and rank.resident_bytes is not None:
             shares.append(rank.resident_bytes / limit)
+    return max(shares, default=None)
+
+
+def _over_budget(pool: Pool) -> float | None:
+    """Of the rank that is furthest beyond what vLLM lets it hold: by how much, over the whole card.
+
+    Only what its own allocator has reserved counts: what other processes hold of the card no restart would cure.
+    """
+    shares = [
+        (rank.reserved_bytes - rank.budget_bytes) / rank.total_bytes
+        for rank in pool.ranks
+        if rank.total_bytes and rank.reserved_bytes is not None and rank.budget_bytes is not None
+    ]
     return max(shares, default=None)

@@ -14,11 +14,12 @@ import msgspec
 
 from unfrag.errors import UnfragError
 from unfrag.guard import act
+from unfrag.guard.activity import Processes
 from unfrag.guard.doctor import Doctor
 from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
 from unfrag.guard.memory import Memory
-from unfrag.guard.policy import Decision, Look, Policy, decide, unfinished
+from unfrag.guard.policy import Decision, Look, Policy, at_night, decide, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,7 @@ class Watched:
         self._audit, self._tell, self._dry_run, self._clock = audit, tell, dry_run, clock
         self._memory = Memory(folder, target.label, target.identity, reads_only=dry_run)
         self._heartbeat = Heartbeat(clock, policy.hang_seconds / 2)
+        self._processes = Processes(clock)
         self._doctor = Doctor(target.url, target.label, policy.doctor_seconds, audit)
         self._elected = False
         self._said = ""
@@ -93,7 +95,7 @@ class Watched:
             and nightly_is_due(here, self.remembered.nightly, self._policy.nightly)
         ):
             self.remembered.nightly = here.date().isoformat()
-            decision = Decision("flush", "nightly", f"the night of {self.remembered.nightly}")
+            decision = at_night(self.last, self._policy, f"the night of {self.remembered.nightly}")
         if decision.action != "none":
             self._do(decision, stop)
         elif decision.rule != self.remembered.rule:
@@ -103,7 +105,7 @@ class Watched:
 
     def _look(self, client: httpx.Client) -> Look:
         patience = min(_PATIENCE, self._policy.interval)
-        return look(client, self.target, self._launcher, self._clock(), patience, self._heartbeat)
+        return look(client, self.target, self._launcher, self._clock(), patience, self._heartbeat, self._processes)
 
     def let_go(self) -> None:
         """It is no longer this guard's."""

@@ -73,5 +73,6 @@ def read_pool(engine_core: Any, seen: Scan | None = None) -> dict[str, Any]:
         "free_runs": min(seen.runs, free),
         "tail_waste_tokens": sum(max(0, slots - held) for slots, held in core.held_slots(engine_core)),
         "steps": core.steps(engine_core),
+        "kv_connector": core.kv_connector(engine_core),
         "pool": "contiguous" if isinstance(pool.free_block_queue, ContiguousQueue) else "stock",
     }

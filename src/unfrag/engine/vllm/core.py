@@ -28,6 +28,12 @@ def managers(scheduler: Any) -> list[Any]:
     return list(scheduler.kv_cache_manager.coordinator.single_type_managers)
 
 
+def kv_connector(engine_core: Any) -> str | None:
+    """The class that moves KV blocks in or out of this engine (offloading, transfer), None where there is none."""
+    connector = getattr(engine_core.scheduler, "connector", None)
+    return None if connector is None else type(connector).__name__
+
+
 def full_attention(scheduler: Any) -> list[Any]:
     """Managers whose tables are lists of blocks and nothing else."""
     from vllm.v1.core.single_type_kv_cache_manager import FullAttentionManager

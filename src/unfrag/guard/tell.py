@@ -1,0 +1,44 @@
+"""Tells people: a line where the guard runs, the machine's syslog, and a webhook where there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import syslog
+import time
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unfrag.guard.policy import Decision
+    from unfrag.guard.webhook import Webhook
+
+
+class Telling:
+    """Called by several threads. Nothing that goes wrong here stops anybody.
+
+    Args:
+        webhook: told of everything; None: there is none.
+        stream: where a human who watches the guard looks; None: standard output.
+    """
+
+    def __init__(self, webhook: Webhook | None, stream: IO[str] | None = None) -> None:
+        self._webhook, self._stream = webhook, stream or sys.stdout
+
+    def __call__(self, label: str, decision: Decision, result: str) -> None:
+        """What was done, or what a human is needed for: ``decision``, and what came of it."""
+        is_page = decision.action == "page"
+        what = "a human is needed" if is_page else decision.action
+        text = f"{label}: {what} ({decision.rule}): {decision.why}" + ("" if is_page else f". {result}")
+        self.say(text)
+        with contextlib.suppress(OSError, ValueError):
+            syslog.openlog("unfrag-guard", syslog.LOG_PID, syslog.LOG_DAEMON)
+            syslog.syslog(syslog.LOG_CRIT if is_page else syslog.LOG_WARNING, text)
+        if self._webhook is not None:
+            message = {"text": f"unfrag guard: {text}", "target": label}
+            self._webhook.tell(message | {"action": decision.action, "rule": decision.rule})
+
+    def say(self, text: str) -> None:
+        """A line with the time of day, to who watches."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+            self._stream.flush()
