@@ -15,9 +15,13 @@ POLICY = {
     "start_seconds": 120.0,
     "hang_seconds": 6.0,
     "memory_seconds": 3.0,
-    "flushed_but_full_seconds": 4.0,
-    "memory_above_baseline": 0.0,
+    "released_but_full_seconds": 4.0,
+    "busy_seconds": 60.0,
+    "memory_above": 0.0,
+    "settle_seconds": 0.0,
     "restarts_an_hour": 100,
+    "most_restarts_an_hour": 100,
+    "again_seconds": 2.0,
     "largest_free_block": 0,
     "largest_seconds": 2.0,
     "flush_cool_down": 5.0,
@@ -27,7 +31,7 @@ POLICY = {
 }
 
 
-ACTIONS = ("flush", "restart", "drain and restart", "page")
+ACTIONS = ("compact", "flush", "release", "restart", "drain and restart", "page")
 
 
 class Guard:

@@ -15,10 +15,11 @@ from unfrag import cli
 from unfrag.errors import UsageError
 from unfrag.files import write_atomically
 from unfrag.guard import audit, fleet, service, targets
+from unfrag.guard.activity import Processes
 from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
 from unfrag.guard.memory import Memory, Remembered, is_held
-from unfrag.guard.policy import Policy, State
+from unfrag.guard.policy import Policy, Restart, State
 from unfrag.guard.service import nightly_is_due
 from unfrag.guard.webhook import KEPT, Webhook
 
@@ -68,7 +69,7 @@ def test_a_damaged_memory_counts_as_none(tmp_path, content):
 
 def test_after_a_reboot_old_times_do_not_count(tmp_path):
     memory = Memory(tmp_path, "a")
-    memory.save(Remembered(State(last_look=5e6, restarts=(5e6,), since={"dead": 1.0}), nightly="2026-11-22"))
+    memory.save(Remembered(State(last_look=5e6, restarts=(Restart(5e6),), since={"dead": 1.0}), nightly="2026-11-22"))
     found = memory.load(60.0)
     assert (found.state.restarts, found.state.since, found.nightly) == ((), {}, "2026-11-22")
 
@@ -217,10 +218,10 @@ def test_a_policy_that_is_none_is_one_line(tmp_path, capsys):
 
 
 def test_nobody_there_and_nonsense_are_what_was_seen():
-    beat = Heartbeat(time.monotonic, 60.0)
+    beat, still = Heartbeat(time.monotonic, 60.0), Processes(time.monotonic)
     with httpx.Client() as client:
-        assert look(client, targets.Target(url="http://127.0.0.1:9"), None, 1.0, 1.0, beat).answers == "refused"
-        assert look(client, targets.Target(url="nonsense"), None, 1.0, 1.0, beat).answers == "silent"
+        assert look(client, targets.Target(url="http://127.0.0.1:9"), None, 1.0, 1.0, beat, still).answers == "refused"
+        assert look(client, targets.Target(url="nonsense"), None, 1.0, 1.0, beat, still).answers == "silent"
 
 
 @pytest.mark.parametrize("manager", ["systemd", "supervisor", "cron"])

@@ -90,6 +90,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scattered pool and the night end in a flush of the whole prefix cache, whether anybody gains by it or not."""
     restarts_an_hour: Times = 3
     """That did not help."""
+    again_seconds: Seconds = 30.0
+    """After the first restart in vain it waits so long for the next, after the second twice as long."""
     helped_seconds: Seconds = 60.0
     """A server that was well for so long after a restart was helped by it."""
     most_restarts_an_hour: Times = 10
@@ -154,6 +156,8 @@ def decide(look: Look, state: State, policy: Policy, quiet: bool = False) -> tup
     if decision.action in ("restart", "drain and restart"):
         if (spent := _spent(look, state, policy)) is not None:
             return _page(Decision("page", "budget", f"{decision.why}; {spent}"), state)
+        if (wait := _wait(look, state, policy)) > 0:
+            return Decision("none", decision.rule, f"{decision.why}; restarted again in {wait:.0f} s"), state
         restarted = msgspec.structs.replace(
             state,
             restarts=(*state.restarts, Restart(look.at)),
@@ -197,6 +201,12 @@ def _spent(look: Look, state: State, policy: Policy) -> str | None:
         return None
     minutes = max(1.0, (oldest + 3600 - look.at) / 60)
     return f"{what}: it is left to you, and tried again in {minutes:.0f} min"
+
+
+def _wait(look: Look, state: State, policy: Policy) -> float:
+    """Seconds to the next restart: one that did not help at once may have come too soon for memory to be free."""
+    in_vain = sum(not each.helped for each in state.restarts)
+    return state.restarts[-1].at + policy.again_seconds * in_vain - look.at if in_vain else 0.0
 
 
 def unfinished(look: Look, since: float) -> Literal["restart", "wait", "drop"]:
