@@ -106,7 +106,7 @@ def test_a_busy_server_is_left_alone(rig, tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_above_its_limit_is_flushed_then_drained_and_restarted(rig, tmp_path):
+def test_memory_above_its_limit_is_given_back_then_drained_and_restarted(rig, tmp_path):
     resident = httpx.get(f"{rig.url}/health?fresh=true", trust_env=False).json()["memory_stats"]["ranks"][0][
         "resident_bytes"
     ]
@@ -114,14 +114,14 @@ def test_memory_above_its_limit_is_flushed_then_drained_and_restarted(rig, tmp_p
     running = threading.Thread(target=lambda: answers.append(complete(rig, tokens=300).status_code))
     answers = []
     with Guard(rig, tmp_path, "--memory-limit", str(resident // 2)) as guard:
-        until(lambda: guard.lines("flush"))
+        until(lambda: guard.lines("release"))
         until(lambda: guard.remembered()["state"]["since"].get("memory"))
         running.start()
         until(lambda: guard.lines("drain and restart"))
         running.join()
         until(lambda: rig.launcher.status().pid not in (0, before) and healthy(rig))
     assert answers == [200], "who was in was served to the end"
-    assert guard.actions()[0] == ("flush", "memory", "done")
+    assert guard.actions()[0] == ("release", "memory", "done")
     assert ("drain and restart", "memory", "done") in guard.actions()
     assert "drained" in guard.lines("drain and restart")[0]["result"]
 

@@ -19,8 +19,9 @@ from unfrag.guard.activity import Processes
 from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
 from unfrag.guard.memory import Memory, Remembered, is_held
-from unfrag.guard.policy import Policy, Restart, State
+from unfrag.guard.policy import Policy
 from unfrag.guard.service import nightly_is_due
+from unfrag.guard.state import Restart, State
 from unfrag.guard.webhook import KEPT, Webhook
 
 

@@ -17,7 +17,7 @@ from tests.receiver import Receiver
 from tests.waiting import until
 from unfrag import cli
 from unfrag.guard.memory import Memory, Remembered
-from unfrag.guard.policy import Decision, State
+from unfrag.guard.state import Decision, State
 from unfrag.guard.tell import Telling
 
 

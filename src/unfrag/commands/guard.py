@@ -135,7 +135,7 @@ def _test_page(args: argparse.Namespace) -> int:
 
     from unfrag.errors import NotEnoughEvidence
     from unfrag.guard.audit import Audit
-    from unfrag.guard.policy import Decision
+    from unfrag.guard.state import Decision
     from unfrag.guard.tell import Telling
     from unfrag.reports import out
 

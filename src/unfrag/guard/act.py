@@ -14,7 +14,7 @@ from unfrag.probes import http
 if TYPE_CHECKING:
     from threading import Event
 
-    from unfrag.guard.policy import Action
+    from unfrag.guard.state import Action
     from unfrag.guard.targets import Target
     from unfrag.launchers import Launcher
 

@@ -9,7 +9,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unfrag.guard.policy import Activity
+    from unfrag.guard.state import Activity
 
 _COMPILERS = frozenset(
     ("nvcc", "cicc", "ptxas", "ninja", "fatbinary", "nvlink", "cc1plus", "cc1", "c++", "g++", "gcc", "clang", "ld")

@@ -8,7 +8,7 @@ import httpx
 
 from unfrag.errors import UnfragError
 from unfrag.facts import Pool
-from unfrag.guard.policy import Answer, Look
+from unfrag.guard.state import Answer, Look
 from unfrag.probes import health
 
 if TYPE_CHECKING:

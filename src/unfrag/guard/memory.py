@@ -11,7 +11,7 @@ import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.files import write_atomically
-from unfrag.guard.policy import State
+from unfrag.guard.state import State
 
 if TYPE_CHECKING:
     from pathlib import Path

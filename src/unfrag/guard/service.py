@@ -15,11 +15,12 @@ import msgspec
 from unfrag.errors import UnfragError
 from unfrag.guard import act
 from unfrag.guard.activity import Processes
+from unfrag.guard.decide import at_night, decide, unfinished
 from unfrag.guard.doctor import Doctor
 from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
 from unfrag.guard.memory import Memory
-from unfrag.guard.policy import Decision, Look, Policy, at_night, decide, unfinished
+from unfrag.guard.state import Decision, Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from unfrag.guard.audit import Audit
     from unfrag.guard.fleet import Fleet
+    from unfrag.guard.policy import Policy
     from unfrag.guard.targets import Target
     from unfrag.launchers import Launcher
 

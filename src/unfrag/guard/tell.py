@@ -9,7 +9,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unfrag.guard.policy import Decision
+    from unfrag.guard.state import Decision
     from unfrag.guard.webhook import Webhook
 
 
