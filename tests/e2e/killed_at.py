@@ -3,7 +3,7 @@
     python -m tests.e2e.killed_at N FILE -- apply --config …
 
 Steps are files that get their name or reach the disk, and calls of supervisord and of the server; the same one over
-and over (waiting) is one step. ``FILE`` gets a line per step. With ``N`` 0 it is not killed.
+and over (waiting) is one step. ``FILE`` gets a line per step. ``N`` is a number, or a step's name; with 0 it is not killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unfrag.launchers.rpc import Supervisord
 
 
 def main() -> int:
-    at, file, words = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[4:]
+    at, file, words = sys.argv[1], Path(sys.argv[2]), sys.argv[4:]
     steps: list[str] = []
 
     def step(name: str) -> None:
@@ -29,7 +29,7 @@ def main() -> int:
         steps.append(name)
         with file.open("a") as stream:
             stream.write(name + "\n")
-        if len(steps) == at:
+        if at in (str(len(steps)), name):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def before(owner: object, name: str, label) -> None:

@@ -182,7 +182,9 @@ def is_true(line: str, before: Seen, after: Seen, kept_before: set[bytes]) -> bo
         r"runs with the new flags": after.healthy and after.running == after.command,
         r"is as it was before \S+, and \w+ runs with it": after.healthy and after.running == after.command,
         r"The change was taken back": after.content == before.content or before.killed,
-        r"there is no change that stands": all(kept.state != "applied" for kept in after.records.values()),
+        r"there is no change of \w+ on record that could be taken back": all(
+            kept.state != "applied" for kept in after.records.values()
+        ),
         r"is no change of": True,
         r"no flag of vLLM": True,
     }

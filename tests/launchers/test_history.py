@@ -1,14 +1,21 @@
 """Backups are checked before they are used."""
 
+import time
+
 import pytest
 
 from unfrag.errors import UsageError
-from unfrag.launchers.history import History
+from unfrag.launchers import LaunchSpec
+from unfrag.launchers.history import History, left_by
+
+
+def spec(tmp_path, content, program="p"):
+    return LaunchSpec(tmp_path / "a.conf", content, program, "vllm serve m", "")
 
 
 def test_a_damaged_backup_is_never_used(tmp_path):
     history = History(tmp_path / "changes")
-    kept = history.keep(tmp_path / "a.conf", "glm_vllm", b"before", b"after")
+    kept = history.keep(spec(tmp_path, b"before"), b"after")
     assert history.before(kept) == b"before"
     assert history.all()[0].state == "pending"
     (tmp_path / "changes" / kept.id / "before").write_bytes(b"beforf")
@@ -18,7 +25,31 @@ def test_a_damaged_backup_is_never_used(tmp_path):
 
 def test_a_damaged_record_hides_no_other(tmp_path):
     history = History(tmp_path)
-    history.keep(tmp_path / "a.conf", "p", b"1", b"2")
-    broken = history.keep(tmp_path / "a.conf", "p", b"2", b"3")
+    history.keep(spec(tmp_path, b"1"), b"2")
+    broken = history.keep(spec(tmp_path, b"2"), b"3")
     (tmp_path / broken.id / "record.json").write_bytes(b"\x00{")
     assert len(history.all()) == 1
+
+
+def test_a_clock_that_was_set_back_mixes_nothing_up(tmp_path, monkeypatch):
+    """The change that was made last comes last, also when its name says that it was a day earlier."""
+    history, now = History(tmp_path / "changes"), time.time()
+    history.mark(history.keep(spec(tmp_path, b"1"), b"2"), "applied")
+    monkeypatch.setattr(time, "gmtime", lambda: time.localtime(now - 86400))
+    history.mark(history.keep(spec(tmp_path, b"2"), b"3"), "applied")
+    changes = history.of(tmp_path / "a.conf", "p")
+    assert changes[0].id > changes[1].id
+    assert history.before(changes[-1]) == b"2"
+    assert left_by(changes) == changes[1].after_sha256
+
+
+def test_a_backup_that_cannot_be_kept_leaves_nothing(tmp_path, monkeypatch):
+    history = History(tmp_path / "changes")
+    monkeypatch.setattr("unfrag.launchers.history.write_atomically", lambda *_, **__: full())
+    with pytest.raises(UsageError):
+        history.keep(spec(tmp_path, b"1"), b"2")
+    assert list((tmp_path / "changes").iterdir()) == []
+
+
+def full():
+    raise UsageError("the disk is full")

@@ -38,6 +38,8 @@ def test_only_the_intended_words_change():
         ("[program:glm_vllm]\nautostart=true\n", "no command="),
         ("command=x\n", "not a supervisor configuration"),
         ("", "no program at all"),
+        ("[program:glm_vllm]\ncommand=x\ncommand=y\n", "2 command= lines, of which supervisord takes the last"),
+        ("[program:glm_vllm]\ncommand=x\n[program:glm_vllm]\ncommand=y\n", "occurs 2 times"),
     ],
 )
 def test_a_file_without_the_program_is_refused_in_one_line(text, said):

@@ -46,8 +46,10 @@ def run(args: argparse.Namespace) -> int:
     mine = history.of(now.path, now.program)
     undoable = [k for k in mine if (k.id == args.to if args.to else k.state == "applied")]
     if not undoable:
-        what = f"{args.to} is no change" if args.to else "there is no change that stands"
-        raise UsageError(f"{what} of {now.program} in {now.path}; all of them: unfrag rollback {place(args)} --list")
+        what = f"{args.to} is" if args.to else "there is"
+        raise UsageError(
+            f"{what} no change of {now.program} on record that could be taken back; all: unfrag rollback {place(args)} --list"
+        )
     kept = undoable[-1]
     diff = change.Change(launcher.read(), history.before(kept)).diff()
     if not args.json:

@@ -40,36 +40,48 @@ def find_command(text: str, program: str) -> CommandPlace:
     """Find ``command`` under ``[program:NAME]``.
 
     Raises:
-        UsageError: the text is not INI, has no such program, or the program has no command.
+        UsageError: the text is not INI, has no such program, the program has no command, or either occurs twice:
+            supervisord takes the last, and which one was meant only its owner knows.
     """
     try:
         ini = ConfigUpdater(strict=False, allow_no_value=True).read_string(text)
     except Exception as fault:
         raise UsageError(f"not a supervisor configuration: {str(fault).splitlines()[0]}") from fault
     offset = 0
-    programs = []
+    programs, found = [], []
     for block in ini.iter_blocks():
         if isinstance(block, Section):
             if block.name.startswith("program:"):
                 programs.append(block.name.removeprefix("program:"))
             if block.name == f"program:{program}":
-                return _in_section(text, block, offset)
+                found.append((block, offset))
         offset += len(str(block))
+    if len(found) > 1:
+        raise UsageError(f"[program:{program}] occurs {len(found)} times: supervisord joins them; make one of them")
+    if found:
+        return _in_section(text, *found[0])
     known = f"it has: {', '.join(programs)}" if programs else "it has no program at all"
     raise UsageError(f"no [program:{program}] in this file; {known}. Name the right one with --program")
 
 
 def _in_section(text: str, section: Section, offset: int) -> CommandPlace:
     offset += len(str(section)) - sum(len(str(block)) for block in section.iter_blocks())
+    found = []
     for block in section.iter_blocks():
         raw = str(block)
         if getattr(block, "key", None) == "command":
             head = min(i for i in (raw.find("="), raw.find(":")) if i >= 0) + 1
             head += len(raw[head:]) - len(raw[head:].lstrip(" \t"))
             body = raw.rstrip()
-            return CommandPlace(text, offset + head, offset + len(body))
+            found.append(CommandPlace(text, offset + head, offset + len(body)))
         offset += len(raw)
-    raise UsageError(f"[{section.name}] has no command= line")
+    if len(found) > 1:
+        raise UsageError(
+            f"[{section.name}] has {len(found)} command= lines, of which supervisord takes the last: keep one"
+        )
+    if not found:
+        raise UsageError(f"[{section.name}] has no command= line")
+    return found[0]
 
 
 def options(text: str, section: str) -> dict[str, str]:
