@@ -3,7 +3,7 @@
     python -m tests.e2e.killed_at N FILE -- apply --config …
 
 Steps are files that get their name or reach the disk, and calls of supervisord and of the server; the same one over
-and over (waiting) is one step. ``FILE`` gets a line per step. ``N`` is a number, or a step's name; with 0 it is not killed.
+and over (waiting) is one step. ``FILE`` gets a line per step. ``N`` is a number or a step's name; 0: it is not killed.
 """
 
 from __future__ import annotations

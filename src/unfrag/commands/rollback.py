@@ -47,9 +47,8 @@ def run(args: argparse.Namespace) -> int:
     undoable = [k for k in mine if (k.id == args.to if args.to else k.state == "applied")]
     if not undoable:
         what = f"{args.to} is" if args.to else "there is"
-        raise UsageError(
-            f"{what} no change of {now.program} on record that could be taken back; all: unfrag rollback {place(args)} --list"
-        )
+        every = f"unfrag rollback {place(args)} --list"
+        raise UsageError(f"{what} no change of {now.program} on record that could be taken back; all: {every}")
     kept = undoable[-1]
     diff = change.Change(launcher.read(), history.before(kept)).diff()
     if not args.json:
