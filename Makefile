@@ -40,7 +40,7 @@ test: setup ## All tests, the ones on a real engine included, some of them with 
 
 test-slow: setup ## Every kill point of apply, every fault of the guard, systemd, compose (an hour)
 	$(BIN)/python -m pytest --slow tests/launchers/test_any_order.py tests/e2e/test_apply.py tests/e2e/test_apply_orders.py \
-	  tests/e2e/test_apply_killed.py tests/e2e/test_guard.py tests/e2e/test_guard_mixed.py \
+	  tests/e2e/test_apply_killed.py tests/e2e/test_guard.py tests/e2e/test_guard_mixed.py tests/e2e/test_beside_stock.py \
 	  tests/e2e/test_systemd.py tests/e2e/test_compose.py
 
 test-versions: setup ## The plugin on vLLM 0.30, 0.31 and 0.33 (20 minutes; 600 MB of wheels, environments of their own)
