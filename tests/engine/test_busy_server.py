@@ -64,7 +64,7 @@ def test_under_load_a_first_poll_is_as_young_as_any_other(busy):
             with http.client(busy.url) as server:
                 pool, metrics = http.read_pool(server), http.read_metrics(server)
             assert pool.age_seconds < 2
-            assert metrics.running > 8
+            assert metrics.running > 4
             assert abs(pool.gpu_cache_usage - metrics.kv_cache_usage) < 0.25
         found = diagnosis.diagnose(collect.live(collect.Asked(busy.url)), rules.load_thresholds()).findings
         assert "engine_stalled" not in [finding.cause for finding in found]

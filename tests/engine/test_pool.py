@@ -27,7 +27,7 @@ from unfrag.engine.pool.integrity import check
 from unfrag.engine.pool.plan import Plan
 from unfrag.engine.pool.queue import ContiguousQueue
 from unfrag.engine.pool.runs import Runs
-from unfrag.engine.vllm import remote
+from unfrag.engine.vllm import remote, tables
 
 SIZE = 4  # tokens of a block
 BLOCKS = 40
@@ -433,14 +433,14 @@ def test_a_pool_in_use_or_of_another_kind_is_left_alone():
     assert "ContiguousQueue" in install(Engine().manager)
 
 
-def a_compactor(engine, answers):
-    """A live compactor over the engine in small, whose ranks say ``answers``, one for each call."""
+def a_compactor(engine, answers, refusal=None):
+    """A live compactor over the engine in small: ``refusal`` is what its ranks say beforehand, ``answers`` to moves."""
     said = iter(answers)
 
     def one_rank(work, timeout):
         asked = work.keywords
-        moves = asked["function"] is not remote._nothing
-        return [remote.answer(None, asked["nonce"], lambda worker: next(said) if moves else None)]
+        moves = asked["function"].func is tables.move
+        return [remote.answer(None, asked["nonce"], lambda worker: next(said) if moves else refusal)]
 
     core = SimpleNamespace(
         scheduler=engine, step_fn=lambda: "stepped", model_executor=SimpleNamespace(collective_rpc=one_rank)
@@ -458,6 +458,14 @@ def test_a_rank_that_fails_and_goes_back_turns_compaction_off_and_nothing_else()
     until(lambda: compactor.one_pass()["finished"])
     assert compactor.moves == 0
     assert "no memory" in compactor.off
+    assert core.step_fn() == "stepped"
+    core.scheduler.verify()
+
+
+def test_a_rank_that_refuses_beforehand_is_asked_for_no_move():
+    core, compactor = a_compactor(something_to_move(), [], refusal="a table of another kind")
+    until(lambda: compactor.one_pass()["finished"])
+    assert "a table of another kind" in compactor.off
     assert core.step_fn() == "stepped"
     core.scheduler.verify()
 
