@@ -1,0 +1,54 @@
+"""Secrets in a sentence, and behind the short options of well-known programs."""
+
+from __future__ import annotations
+
+import re
+
+from unfrag.redaction.taken import TAKEN
+
+_VALUE = r"(?P<quote>[\"'`]?)(?P<value>[^\s\"'`]{3,200}?)(?=[.,;:!?)]*(?:[\s\"'`]|$))"
+_SURE = re.compile(
+    r"(?i)(?P<before>\b(?:pass(?:word|phrase|code|wd)|pwd|kennwort|mot de passe|contraseña)s?\b"
+    r"(?:[ \t]+(?!(?:is|was|are)\b)\w{1,20}){0,4}?[ \t]{1,4}(?:is|was|are|to|as|ist|lautet|est|es|=|:)[ \t]{1,4})" + _VALUE
+)
+_LIKELY = re.compile(
+    r"(?i)(?P<before>\b(?:api[ -]?key|access[ -]key|secret|credential|token|key|login|pin)s?\b"
+    r"(?:[ \t]+(?!(?:is|was|are)\b)\w{1,20}){0,4}?[ \t]{1,4}(?:is|was|are|to|=|:)?[ \t]{0,4})" + _VALUE
+)
+_NETRC = re.compile(r"(?i)(?P<before>\b(?:login[ \t]+\S{1,100}[ \t]+)(?:password|passwd)[ \t]+)" + _VALUE)
+_CHINESE = re.compile(r"(?P<before>(?:密码|密钥|口令|令牌|秘钥)[\w\s]{0,6}?(?:是|为|：|:|=)\s{0,3}(?P<quote>[\"'“「]?))(?P<value>[^\s，。,;；\"'”」]{2,200})")
+_LOGIN_OPTION = re.compile(r"(?P<before>(?<![\w-])(?:-u|--user|--proxy-user|--basic-auth)(?:[ =][ \t]*)(?P<quote>[\"']?)[^\s:\"']{1,100}:)(?P<value>[^\s\"']{1,200})")
+_OPTION = re.compile(
+    r"(?P<before>\b(?:sshpass|mysql|mysqldump|mysqladmin|mariadb|docker login|podman login|helm registry login|redis-cli|mongosh?|smbclient|az login|ldapsearch)\b"
+    r"(?:[ \t]+(?!-[paw])\S{1,100}){0,8}?[ \t]+-[paw][ \t=]?(?P<quote>[\"']?))(?P<value>[^\s\"']{2,200})"
+)
+_LOOKS_SECRET = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[\w.~+/=@!#$%^&*-]{6,}$")
+_HARMLESS = re.compile(r"(?i)(?:\d+(?:\.\d+)?[kmg]?|[a-z_]+\d?|\[taken)$|.*[\[(/]|\$")
+
+
+def redact(text: str) -> str:
+    """Without "the password is K" and ``curl -u me:K``."""
+    for pattern in (_NETRC, _CHINESE, _LOGIN_OPTION, _OPTION):
+        text = pattern.sub(_all, text)
+    text = _SURE.sub(_sure, text)
+    return _LIKELY.sub(_likely, text)
+
+
+def _all(found: re.Match[str]) -> str:
+    return found[0] if found["value"].startswith(("[taken", "$")) else found["before"] + _closed(found)
+
+
+def _sure(found: re.Match[str]) -> str:
+    harmless = found["value"].lower() in ("not", "no", "wrong", "invalid", "required", "missing", "be", "the", "a", "empty")
+    return found[0] if harmless or found["value"].startswith("[taken") else found["before"] + _closed(found)
+
+
+def _likely(found: re.Match[str]) -> str:
+    value = found["value"]
+    secret = _LOOKS_SECRET.match(value) and not _HARMLESS.match(value)
+    return found["before"] + _closed(found) if secret else found[0]
+
+
+def _closed(found: re.Match[str]) -> str:
+    quote = found["quote"] if not found["before"].endswith(found["quote"] or "\0") else ""
+    return quote + TAKEN
