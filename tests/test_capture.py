@@ -49,7 +49,7 @@ def test_what_a_diagnosis_needs_is_left():
 def test_it_reads_back_to_the_same_findings(tmp_path, case):
     before = diagnosis.diagnose(collect.evidence(case), rules.load_thresholds())
     path = tmp_path / "one.unfrag.tar.gz"
-    capture.pack(capture.files_of(collect.evidence(case), "", case / "log.txt"), path)
+    capture.pack(capture.files_of(capture.facts_of(collect.evidence(case)), "", case / "log.txt")[0], path)
     after = diagnosis.diagnose(capture.read(path), rules.load_thresholds())
     assert [(f.id, f.confidence, f.severity) for f in after.findings] == [
         (f.id, f.confidence, f.severity) for f in before.findings

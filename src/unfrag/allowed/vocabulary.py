@@ -6,7 +6,7 @@ import re
 from functools import cache, lru_cache
 
 from unfrag import data
-from unfrag.vllm_flags import NEWEST
+from unfrag.vllm_flags import LISTED
 
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 _JOINED = re.compile(r"[A-Za-z0-9]+(?:[-_.:+/*]+[A-Za-z0-9]+)*")
@@ -34,7 +34,7 @@ def _parts() -> dict[str, frozenset[str]]:
 
 @cache
 def _pieces() -> frozenset[str]:
-    return frozenset(data.text(f"pieces-{NEWEST}.txt").split()) | names() - _NEVER
+    return (frozenset(data.text(f"pieces-{LISTED[-1]}.txt").split()) | names() | _parts()["pieces"]) - _NEVER
 
 
 def names() -> frozenset[str]:

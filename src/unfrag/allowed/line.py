@@ -1,0 +1,132 @@
+"""One line, word by word: what is known stays, the rest becomes its shape."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from unfrag.allowed import phrases, tokens, vocabulary
+from unfrag.redaction import TAKEN
+
+_TOKEN = re.compile(re.escape(TAKEN) + "|" + phrases.SPLIT.pattern)
+_GIVES = re.compile(r"[\"'`]?\s{0,4}[:=]\s{0,4}[\"'`\[(]?")
+_SPACE = re.compile(r"[ \t(\[#=]{1,3}")
+_LONGEST = 4_000
+_SHORT_NUMBER, _KEYS_NUMBER = 4, 6
+_ENDS = ".:*!?"
+_COUNTED = frozenset("gpu npu xpu hpu rank pid card node device engine layer line port worker http/1.1 stage block tp pp dp rtx".split())
+_STATUS = re.compile(r"\" ?")
+
+
+class Allowed(NamedTuple):
+    """``whole``: nothing of it was left out."""
+
+    text: str
+    whole: bool
+
+
+def shape(text: str) -> str:
+    """What is said of a text that does not stay."""
+    return f"[text of {len(text)} characters]"
+
+
+def allow(line: str, plain: bool = False) -> Allowed:
+    """A line with only what is known. ``plain``: only programs write here, so that single known words stay as well."""
+    rest = ""
+    if len(line) > _LONGEST:
+        line, rest = line[:_LONGEST], " " + shape(line[_LONGEST:])
+    found = list(_TOKEN.finditer(line))
+    stays = [_stays(match[0], plain) for match in found]
+    _with_their_neighbours(line, found, stays)
+    _keys(line, found, stays)
+    _numbers(line, found, stays)
+    return Allowed(_written(line, found, stays) + rest, None not in stays and not rest)
+
+
+def _stays(token: str, plain: bool) -> str | None:
+    if token == TAKEN:
+        return token
+    told = tokens.kept(token, plain)
+    if told is None and token[-1] in _ENDS and (bare := token.rstrip(_ENDS)):
+        told = tokens.kept(bare, plain)
+        return None if told is None else told + token[len(bare) :]
+    return told
+
+
+def _with_their_neighbours(line: str, found: list[re.Match[str]], stays: list[str | None]) -> None:
+    """Words of known messages."""
+    words = [(at, word) for at, match in enumerate(found) if (word := phrases.word_of(match[0]))]
+    for place in phrases.known_together([word for _, word in words]):
+        at = words[place][0]
+        stays[at] = stays[at] or (found[at][0] if _is_short(found[at][0]) else None)
+    for start, end, own in phrases.of_the_doctor(line) if None in stays else ():
+        for at, match in enumerate(found):
+            if stays[at] is None and start <= match.start() < end and match.end() <= end + 1:
+                parts = re.findall(r"[A-Za-z]+|\d+", match[0])
+                if match[0].isascii() and parts and all(part.lower() in own or len(part) < 2 for part in parts):
+                    stays[at] = match[0]
+
+
+def _is_short(token: str) -> bool:
+    """No number that is longer than a size in bytes."""
+    return sum(char.isdigit() for char in token) <= 16
+
+
+def _keys(line: str, found: list[re.Match[str]], stays: list[str | None]) -> None:
+    """Names of arguments: ``model=…``, ``'seed': …``."""
+    for at, match in enumerate(found):
+        behind = line[match.end() : match.end() + 2]
+        if stays[at] is None and match[0].rstrip(":") in tokens.fields() and (behind[:1] == "=" or behind in ("':", '":')):
+            stays[at] = match[0]
+
+
+def _numbers(line: str, found: list[re.Match[str]], stays: list[str | None]) -> None:
+    """Numbers beside their name or their unit."""
+    for at, match in enumerate(found):
+        bare = match[0].rstrip(_ENDS)
+        if stays[at] is not None or not tokens.NUMBER.fullmatch(bare):
+            continue
+        digits = sum(char.isdigit() for char in bare)
+        if at + 1 < len(found) and line[match.end() : found[at + 1].start()] in (" ", "  ", "") and digits <= 16:
+            if vocabulary.is_unit(found[at + 1][0].rstrip(_ENDS)):
+                stays[at] = match[0]
+                stays[at + 1] = found[at + 1][0]
+                continue
+        if at and _told_by(found[at - 1][0].rstrip(_ENDS), line[found[at - 1].end() : match.start()], found[at - 1][0], digits):
+            stays[at], stays[at - 1] = match[0], stays[at - 1] or found[at - 1][0]
+
+
+def _told_by(name: str, between: str, raw: str, digits: int) -> bool:
+    """Is this word the name of the number behind it?"""
+    gives = _GIVES.fullmatch(between) or (raw.endswith(":") and _SPACE.fullmatch(between))
+    if tokens.is_flag(name) and (gives or _SPACE.fullmatch(between)) and name.startswith("--"):
+        return digits <= 16
+    if name == "HTTP/1.1":
+        return bool(_STATUS.fullmatch(between)) and digits == 3
+    if gives:
+        short = vocabulary.is_plain(name) and digits <= _KEYS_NUMBER
+        return (tokens.is_key(name) and digits <= 16) or short
+    return name.lower() in _COUNTED and bool(_SPACE.fullmatch(between)) and digits <= _SHORT_NUMBER
+
+
+def _written(line: str, found: list[re.Match[str]], stays: list[str | None]) -> str:
+    """The line again; what was left out in a row has one shape, with the signs in it."""
+    kept, done, at = [], 0, 0
+    while at < len(found):
+        last = at
+        if stays[at] is None:
+            while last + 1 < len(found) and stays[last + 1] is None:
+                last += 1
+            told = shape(line[found[at].start() : found[last].end()])
+        else:
+            told = stays[at] or ""
+        kept += [_signs(line[done : found[at].start()]), told]
+        done, at = found[last].end(), last + 1
+    return "".join([*kept, _signs(line[done:])])
+
+
+def _signs(between: str) -> str:
+    return "".join(char if char.isascii() else GAP_SIGN for char in between)
+
+
+GAP_SIGN = "…"
