@@ -10,6 +10,7 @@ import msgspec
 
 from unfrag.allowed import tokens, vocabulary
 from unfrag.allowed.line import allow, shape
+from unfrag.allowed.log import allow_log
 from unfrag.facts import Snapshot
 from unfrag.redaction import TAKEN, redact
 from unfrag.redaction.names import is_of_users, is_secret
@@ -17,6 +18,7 @@ from unfrag.redaction.names import is_of_users, is_secret
 _UUID = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z/-]{1,60}")
 _OF_PROGRAMS = ("kind", "type", "what", "source", "why", "note", "rank", "frames", "uuid", "gpu_uuid", "name", "device", "nodes")
 _HERE = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
+_COUNTS = re.compile(r"[\d., ]{1,200}")
 _KEY = re.compile(r"[A-Za-z_][\w.-]{0,80}")
 
 
@@ -34,6 +36,8 @@ def _any(field: str, value: Any) -> Any:
         return value
     if field in ("flags", "env", "cache_config"):
         return dict(filter(None, (_named(field, *item) for item in value.items())))
+    if field == "words":
+        return {name: said if _COUNTS.fullmatch(said) else _text(name, said) for name, said in value.items()}
     return {name: _any(name, inner) for name, inner in value.items()}
 
 
@@ -42,6 +46,8 @@ def _text(field: str, value: str) -> str:
         return value
     if field in ("uuid", "gpu_uuid"):
         return value if _UUID.fullmatch(value) else shape(value)
+    if field == "last_line":
+        return allow_log(value).text
     if field == "target":
         return _target(value)
     return "\n".join(_line(line, field in _OF_PROGRAMS) for line in redact(value).split("\n"))

@@ -59,12 +59,10 @@ def _with_their_neighbours(line: str, found: list[re.Match[str]], stays: list[st
     for place in phrases.known_together([word for _, word in words]):
         at = words[place][0]
         stays[at] = stays[at] or (found[at][0] if _is_short(found[at][0]) else None)
-    for start, end, own in phrases.of_the_doctor(line) if None in stays else ():
+    for known in phrases.of_the_doctor(line) if None in stays else ():
         for at, match in enumerate(found):
-            if stays[at] is None and start <= match.start() < end and match.end() <= end + 1:
-                parts = re.findall(r"[A-Za-z]+|\d+", match[0])
-                if match[0].isascii() and parts and all(part.lower() in own or len(part) < 2 for part in parts):
-                    stays[at] = match[0]
+            if stays[at] is None and known.says(match.start(), match[0]):
+                stays[at] = match[0]
 
 
 def _is_short(token: str) -> bool:
@@ -106,7 +104,8 @@ def _told_by(name: str, between: str, raw: str, digits: int) -> bool:
     if gives:
         short = vocabulary.is_plain(name) and digits <= _KEYS_NUMBER
         return (tokens.is_key(name) and digits <= 16) or short
-    return name.lower() in _COUNTED and bool(_SPACE.fullmatch(between)) and digits <= _SHORT_NUMBER
+    counted = name.lower() in _COUNTED and digits <= _SHORT_NUMBER
+    return bool(_SPACE.fullmatch(between)) and (counted or (vocabulary.is_identifier(name) and digits <= _KEYS_NUMBER))
 
 
 def _written(line: str, found: list[re.Match[str]], stays: list[str | None]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ahocorasick_rs import AhoCorasick
 
@@ -14,11 +14,12 @@ from unfrag.probes.log.pattern import Compiled, compiled
 from unfrag.vllm_flags import LISTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 NUMBER, START, END = "#", "^", "$"
 SPLIT = re.compile(r"[^\s\"'`,;()\[\]{}<>=|!?&…]+")
 _ESCAPES = re.compile(r"\\[a-zA-Z]|<\w+:\w+>|\(\?P<\w+>|\{\d*,?\d*\}")
+_ONLY_NUMBERS = re.compile(r"[\d., ]{1,200}")
 _EITHER = re.compile(r"\[(\w)\w\]")
 _FILES = ("messages-others.txt", *(f"messages-{version}.txt" for version in LISTED))
 
@@ -64,17 +65,32 @@ def _doctors() -> tuple[AhoCorasick, list[list[tuple[Compiled, frozenset[str]]]]
     return AhoCorasick(list(by_trigger)), list(by_trigger.values())
 
 
+class Known(NamedTuple):
+    """A message that a rule asks for: where it stands, its own words, and where its numbers are."""
+
+    start: int
+    end: int
+    words: frozenset[str]
+    numbers: tuple[tuple[int, int], ...]
+
+    def says(self, at: int, token: str) -> bool:
+        """Is this word its own, or one of its numbers?"""
+        if not token.isascii() or not self.start <= at < self.end:
+            return False
+        if any(start <= at and at + len(token.rstrip(".:")) <= end for start, end in self.numbers):
+            return True
+        parts = re.findall(r"[A-Za-z]+|\d+", token)
+        return bool(parts) and all(part.lower() in self.words or len(part) < 2 for part in parts)
+
+
 @lru_cache(1 << 12)
-def _found(line: str) -> tuple[tuple[int, int, frozenset[str]], ...]:
+def of_the_doctor(line: str) -> tuple[Known, ...]:
+    """The messages in this line that a rule asks for."""
     automaton, entries = _doctors()
     hits = {which for which, _, _ in automaton.find_matches_as_indexes(line, overlapping=True)}
-    spans = []
+    known = []
     for pattern, words in (entry for which in sorted(hits) for entry in entries[which]):
         if (found := pattern.regex.search(line)) is not None:
-            spans.append((found.start(), found.end(), words))
-    return tuple(spans)
-
-
-def of_the_doctor(line: str) -> Iterator[tuple[int, int, frozenset[str]]]:
-    """(start, end, its own words) of each message in this line that a rule asks for."""
-    yield from _found(line)
+            groups = [found.span(i) for i, said in enumerate(found.groups(), 1) if said and _ONLY_NUMBERS.fullmatch(said)]
+            known.append(Known(found.start(), found.end(), words, tuple(groups)))
+    return tuple(known)

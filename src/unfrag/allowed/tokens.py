@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from unfrag.allowed import vocabulary
 from unfrag.own_flags import FLAGS
+from unfrag.probes.launch import ALIASES
 from unfrag.vllm_flags import LISTED, NEVER, known
 
 GAP = "…"
@@ -27,7 +28,7 @@ _SHORT_FLAG = re.compile(r"-(?:tp|pp|dp|dcp|pcp|ep|q|m|e|v|p|i|t|d|it|c)")
 @lru_cache(1)
 def flags() -> frozenset[str]:
     """Every flag of a listed vLLM, of unfrag, and of its kin."""
-    return frozenset({*FLAGS, *NEVER}).union(*map(known, LISTED))
+    return frozenset({*FLAGS, *NEVER, *ALIASES}).union(*map(known, LISTED))
 
 
 @lru_cache(1)
@@ -67,6 +68,8 @@ def kept(word: str, plain: bool = False) -> str | None:
     if any(word.split("://", 1)[-1].startswith(site) for site in _SITES):
         return word.split("?")[0] if len(word) < 160 else None
     if "-" in word and all(vocabulary.is_word(part) or number_stays(part) for part in word.split("-")):
+        return word
+    if word[0] == "$" and vocabulary.is_plain(word.strip("${}")):
         return word
     if "/" in word and "@" not in word and "://" not in word:
         return _path(word)

@@ -53,7 +53,9 @@ def pieces() -> set[str]:
     for name in names:
         for piece in _PIECE.findall(name):
             users[piece.lower()].add(name)
-    return {piece for piece, of in users.items() if len(piece) > 1 and len(of) >= _FEWEST_NAMES}
+    files = {piece.lower() for path, _ in _sources("vllm", parse=False) for piece in _PIECE.findall(str(path))}
+    often = {piece for piece, of in users.items() if len(of) >= _FEWEST_NAMES}
+    return {piece for piece in files | often if len(piece) > 1}
 
 
 def _folder(name: str) -> Path:
