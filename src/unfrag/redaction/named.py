@@ -10,12 +10,14 @@ from unfrag.redaction.values import Reader
 
 _NAME = re.compile(r"(?<![\w])(?P<name>-{0,2}[A-Za-z_][\w.-]{0,79})(?P<quote>\\{0,8}[\"'`]?)")
 _GIVES = re.compile(r"[ \t]{0,8}(?::=|=>|->|==?|:(?!:)|：)(?:[ \t]{0,8}|[ \t]*\r?\n[ \t]+(?=[\"'\[{]))")
+_TUPLE = re.compile(r",[ \t]{0,4}(?=b?\\{0,8}[\"'])")
+_OPENS = re.compile(r"[ \t]{1,4}(?=[{\[])")
 _FLAG_GIVES = re.compile(r"(?:[ \t]*\\\r?\n[+\- ]?[ \t]*|,?\s{1,64}(?:[+-]?[ \t]{0,32}-[ \t]+)?|,)(?!-)")
 _PAIR = re.compile(
     r"(?i:\bname)\\{0,4}[\"']?\s{0,4}:\s{0,4}\\{0,4}[\"']?(?P<name>[\w.-]{1,80})\\{0,4}[\"']?\s{0,4},?\s{0,80}[+-]?\s{0,40}"
     r"\\{0,4}[\"']?(?i:value)\\{0,4}[\"']?\s{0,4}:[ \t]{0,8}"
 )
-_NOTHING = re.compile(r"(?i)(?:none|null|nil|true|false|undefined|\"\"|'')(?![\w-])|\[\]|\{\}|\$\{?\w+\}?(?![\w$])|\[taken out\]|$")
+_NOTHING = re.compile(r"(?i)(?:none|null|nil|true|false|undefined|\"\"(?!\")|''(?!'))(?![\w-])|\[\]|\{\}|\$\{?\w+\}?(?![\w$])|\[taken out\]|$")
 _NUMBER = re.compile(r"-?\d[\d.,_]*(?:[kKmMgGtT]?i?[bB]?|%|s|ms)?(?![\w-])")
 _MORE = re.compile(r"[ \t]+(?![-\s#;&|<>\\])(?![A-Za-z_]\w*=)|,[ \t]*(?=[\"'](?!-))")
 _ONE_WORD_LINE = re.compile(r"[ \t]+[^\s:=,;]+(?=[ \t]|$)", re.MULTILINE)
@@ -47,6 +49,11 @@ def _next(text: str, at: int) -> tuple[str, int, int, bool] | None:
             return pair["name"], start, pair.end(), False
         if is_secret(name) or is_of_users(name):
             if gives := _GIVES.match(text, found.end()):
+                return name, start, gives.end(), False
+            opened = text[start - 1 : start] in ("'", '"') and text[max(0, start - 3) : start - 1].rstrip("b").endswith(("(", "["))
+            if opened and (gives := _TUPLE.match(text, found.end())):
+                return name, start, gives.end(), False
+            if is_of_users(name) and (gives := _OPENS.match(text, found.end())):
                 return name, start, gives.end(), False
             if name.startswith("--") and (gives := _FLAG_GIVES.match(text, found.end())):
                 return name, start, gives.end(), True
@@ -87,7 +94,7 @@ def _is_harmless(name: str, text: str, at: int) -> bool:
     if name.strip("-").lower() != "key" or name.startswith("--"):
         return False
     word = re.match(r"[\"']?([^\s\"',;)}\]]*)", text[at : at + 200])
-    return word is None or len(word[1]) < _RANDOM or not re.search(r"\d", word[1])
+    return word is None or len(word[1]) < _RANDOM or not re.search(r"\d|[a-z][A-Z].*[a-z][A-Z]", word[1])
 
 
 def _more(reader: Reader, end: int) -> int:

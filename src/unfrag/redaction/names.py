@@ -30,7 +30,7 @@ _OF_USERS = frozenset(
     "instructions document documents passage passages argument arguments output outputs response completion completions "
     "generated_text generated system user assistant reasoning_content tool_calls function_call answer answers "
     "input_value input_text output_text user_input user_message system_message transcript caption chat body payload "
-    "messages_json conversation history".split()
+    "guided_choice guided_regex guided_grammar guided_json structured_outputs stop stop_strings transcription human chat_template_kwargs bad_words messages_json conversation history".split()
 )
 _ENDS_OF_USERS = ("prompt", "prompts", "text", "texts", "query", "question", "instruction", "instructions", "token_ids", "messages")
 _NO_TEXT = ("max", "num", "mean", "n", "avg", "total", "min", "p50", "p95")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from unfrag.redaction.taken import TAKEN
+from unfrag.redaction.taken import TAKEN, instead
 
 _VALUE = r"(?P<quote>[\"'`]?)(?P<value>[^\s\"'`]{3,200}?)(?=[.,;:!?)]*(?:[\s\"'`]|$))"
 _SURE = re.compile(
@@ -22,6 +22,11 @@ _OPTION = re.compile(
     r"(?P<before>\b(?:sshpass|mysql|mysqldump|mysqladmin|mariadb|docker login|podman login|helm registry login|redis-cli|mongosh?|smbclient|az login|ldapsearch)\b"
     r"(?:[ \t]+(?!-[paw])\S{1,100}){0,8}?[ \t]+-[paw][ \t=]?(?P<quote>[\"']?))(?P<value>[^\s\"']{2,200})"
 )
+_CHAT = re.compile(
+    r"(?P<before><\|im_start\|>(?:user|system|assistant)?|\[INST\]|<start_of_turn>(?:user|model)|<\|start_header_id\|>\w{1,20}<\|end_header_id\|>)"
+    r"(?P<value>(?:(?!<\|im_|\[/?INST|<end_of|<\|eot|<start_of|<\|start).){1,4000})", re.DOTALL
+)
+_CHINESE_TEXT = re.compile(r"(?P<before>(?:用户|问题|提示词?|请求内容|内容|输入|消息|提问)\s{0,2}[:：=]?\s{0,3})(?P<value>[^\n]{2,4000})")
 _LOOKS_SECRET = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[\w.~+/=@!#$%^&*-]{6,}$")
 _HARMLESS = re.compile(r"(?i)(?:\d+(?:\.\d+)?[kmg]?|[a-z_]+\d?|\[taken)$|.*[\[(/]|\$")
 
@@ -30,6 +35,8 @@ def redact(text: str) -> str:
     """Without "the password is K" and ``curl -u me:K``."""
     for pattern in (_NETRC, _CHINESE, _LOGIN_OPTION, _OPTION):
         text = pattern.sub(_all, text)
+    for pattern in (_CHAT, _CHINESE_TEXT):
+        text = pattern.sub(lambda found: found["before"] + instead(found["value"]), text)
     text = _SURE.sub(_sure, text)
     return _LIKELY.sub(_likely, text)
 

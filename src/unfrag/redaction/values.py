@@ -41,10 +41,14 @@ class Reader:
             before = at
             while before and self.text[before - 1] == "\\":
                 before -= 1
-            if at - before == len(slashes):
+            if at - before == len(slashes) and not self._in_a_word(before, at + len(quote)):
                 return before
             at += len(quote)
         return -1
+
+    def _in_a_word(self, before: int, after: int) -> bool:
+        """Is this an apostrophe?"""
+        return self.text[before - 1 : before].isalpha() and self.text[after : after + 1].isalpha()
 
     def _unclosed(self, at: int) -> int:
         """A text whose end is not to be found: up to the next line that a logger began."""
