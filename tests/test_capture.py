@@ -45,6 +45,11 @@ def test_what_a_diagnosis_needs_is_left():
     assert redact(log) == log
 
 
+def bytes_of(ledger):
+    """What the cards hold; of the processes on them only known names stay."""
+    return ledger and [(card.total_bytes, [(line.bytes, line.source) for line in card.lines]) for card in ledger]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_it_reads_back_to_the_same_findings(tmp_path, case):
     before = diagnosis.diagnose(collect.evidence(case), rules.load_thresholds())
@@ -54,7 +59,7 @@ def test_it_reads_back_to_the_same_findings(tmp_path, case):
     assert [(f.id, f.confidence, f.severity) for f in after.findings] == [
         (f.id, f.confidence, f.severity) for f in before.findings
     ]
-    assert after.ledger == before.ledger
+    assert bytes_of(after.ledger) == bytes_of(before.ledger)
 
 
 def test_secrets_in_evidence_do_not_reach_the_file(tmp_path, capsys):

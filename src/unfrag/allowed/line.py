@@ -8,7 +8,8 @@ from typing import NamedTuple
 from unfrag.allowed import phrases, tokens, vocabulary
 from unfrag.redaction import TAKEN
 
-_TOKEN = re.compile(re.escape(TAKEN) + "|" + phrases.SPLIT.pattern)
+_MARK = re.compile(re.escape(TAKEN) + r"|\[text of \d{1,9} characters\]")
+_TOKEN = re.compile(_MARK.pattern + "|" + phrases.SPLIT.pattern)
 _GIVES = re.compile(r"[\"'`]?\s{0,4}[:=]\s{0,4}[\"'`\[(]?")
 _SPACE = re.compile(r"[ \t(\[#=]{1,3}")
 _LONGEST = 4_000
@@ -44,7 +45,7 @@ def allow(line: str, plain: bool = False) -> Allowed:
 
 
 def _stays(token: str, plain: bool) -> str | None:
-    if token == TAKEN:
+    if _MARK.fullmatch(token):
         return token
     told = tokens.kept(token, plain)
     if told is None and token[-1] in _ENDS and (bare := token.rstrip(_ENDS)):

@@ -120,7 +120,8 @@ def _end_of_text(reader: Reader, name_at: int, at: int) -> int | None:
     if text[at : at + 1] in ("[", "{", "("):
         return reader.bracketed(at, several_lines=True)
     if (quoted := reader.quoted(at, several_lines=True)) is not None:
-        return quoted[1]
+        # A text that runs over lines was not escaped: its quotes may be its own.
+        return reader.end_of_line(quoted[1]) if "\n" in text[at : quoted[1]] else quoted[1]
     opened = text[name_at - 1 : name_at] if name_at else ""
     end = reader.end_of_line(at)
     closing = text.find(opened, at, end) if opened in ("'", '"') else -1

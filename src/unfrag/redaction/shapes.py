@@ -9,7 +9,7 @@ from importlib import import_module
 from unfrag.redaction.taken import TAKEN
 
 _WORD = re.compile(r"[^\s\"'`<>]{10,}")
-_LONGEST = 2_000
+_LONGEST = 1_000
 # Of detect-secrets those plugins that know a form; its others go by names, or by randomness alone.
 _PLUGINS = {
     "aws": "AWSKeyDetector",
@@ -33,7 +33,7 @@ _PLUGINS = {
 _PREFIXES = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"(?:hf|api_org)_[A-Za-z0-9]{8,}|(?:gh[pousr]|github_pat)_\w{10,}|gl(?:pat|dt|rt|ft|soat|cbt|ptt|agent|oas|imt)-[\w.-]{8,}"
-    r"|sk-(?:ant|proj|or|svcacct|admin|live|test|None|lf)-[\w-]{6,}|[ps]k-(?=[\w-]*\d)[A-Za-z0-9]{12,}[\w-]*|sk-(?=[\w-]*\d[\w-]*\d)[\w-]{16,}"
+    r"|sk-(?:ant|proj|or|svcacct|admin|live|test|None|lf)-[\w-]{6,}|[ps]k-(?=[\w-]{0,40}\d)[A-Za-z0-9]{12,}[\w-]*|sk-(?=[\w-]{0,40}\d[\w-]{0,40}\d)[\w-]{16,}"
     r"|(?:sk|rk|pk|whsec)_(?:live|test)?_?[A-Za-z0-9]{10,}|nvapi-[\w-]{8,}|gsk_\w{8,}|xai-[\w-]{8,}|pplx-\w{8,}|r8_\w{8,}|fw_\w{16,}|tgp_v1_[\w-]{8,}|csk-\w{8,}|jina_\w{8,}|voy?-\w{16,}"
     r"|AIza[\w-]{10,}|ya29\.[\w.-]{8,}|GOCSPX-[\w-]{8,}|(?:AKIA|ASIA|ABIA|ACCA|AGPA|AROA|AIDA)[A-Z0-9]{8,}|LTAI[A-Za-z0-9]{10,}|AKID[A-Za-z0-9]{10,}"
     r"|xox[abeoprs]-[\w-]{6,}|xapp-[\w-]{6,}|dapi[0-9a-f]{10,}|dop_v1_\w{8,}|do[or]_v1_\w{8,}|hv[sbr]\.[\w-]{8,}|s\.[A-Za-z0-9]{24}\b"
