@@ -13,7 +13,7 @@ _TOKEN = re.compile(_MARK.pattern + "|" + phrases.SPLIT.pattern)
 _GIVES = re.compile(r"[\"'`]?\s{0,4}[:=]\s{0,4}[\"'`\[(]?")
 _SPACE = re.compile(r"[ \t(\[#=]{1,3}")
 _LONGEST = 4_000
-_SHORT_NUMBER, _KEYS_NUMBER = 4, 6
+_SHORT_NUMBER, _KEYS_NUMBER, _SIZE, _CARD = 4, 6, 16, 2  # digits
 _ENDS = ".:*!?"
 _COUNTED = frozenset("gpu npu xpu hpu rank pid card node device engine layer line port worker http/1.1 stage block tp pp dp rtx".split())
 _STATUS = re.compile(r"\" ?")
@@ -68,7 +68,7 @@ def _with_their_neighbours(line: str, found: list[re.Match[str]], stays: list[st
 
 def _is_short(token: str) -> bool:
     """No number that is longer than a size in bytes."""
-    return sum(char.isdigit() for char in token) <= 16
+    return sum(char.isdigit() for char in token) <= _SIZE
 
 
 def _keys(line: str, found: list[re.Match[str]], stays: list[str | None]) -> None:
@@ -80,31 +80,36 @@ def _keys(line: str, found: list[re.Match[str]], stays: list[str | None]) -> Non
 
 
 def _numbers(line: str, found: list[re.Match[str]], stays: list[str | None]) -> None:
-    """Numbers beside their name or their unit."""
+    """Numbers beside their name or their unit, and the units."""
     for at, match in enumerate(found):
         bare = match[0].rstrip(_ENDS)
-        if stays[at] is not None or not tokens.NUMBER.fullmatch(bare):
+        if not tokens.NUMBER.fullmatch(bare):
             continue
         digits = sum(char.isdigit() for char in bare)
-        if at + 1 < len(found) and line[match.end() : found[at + 1].start()] in (" ", "  ", "") and digits <= 16:
-            if vocabulary.is_unit(found[at + 1][0].rstrip(_ENDS)):
-                stays[at] = match[0]
-                stays[at + 1] = found[at + 1][0]
+        behind = found[at + 1] if at + 1 < len(found) else None
+        if behind and digits <= _SIZE and line[match.end() : behind.start()] in (" ", "  ", ""):
+            if vocabulary.is_unit(behind[0].rstrip(_ENDS)):
+                stays[at], stays[at + 1] = match[0], behind[0]
                 continue
-        if at and _told_by(found[at - 1][0].rstrip(_ENDS), line[found[at - 1].end() : match.start()], found[at - 1][0], digits):
-            stays[at], stays[at - 1] = match[0], stays[at - 1] or found[at - 1][0]
+        if stays[at] is not None or not at:
+            continue
+        before, between = found[at - 1], line[found[at - 1].end() : match.start()]
+        if _told_by(before[0].rstrip(_ENDS), between, before[0], digits):
+            stays[at], stays[at - 1] = match[0], stays[at - 1] or before[0]
+        elif between == "," and stays[at - 1] == before[0] and before[0].isdigit() and digits <= _CARD:
+            stays[at] = match[0]
 
 
 def _told_by(name: str, between: str, raw: str, digits: int) -> bool:
     """Is this word the name of the number behind it?"""
     gives = _GIVES.fullmatch(between) or (raw.endswith(":") and _SPACE.fullmatch(between))
     if tokens.is_flag(name) and (gives or _SPACE.fullmatch(between)) and name.startswith("--"):
-        return digits <= 16
+        return digits <= _SIZE
     if name == "HTTP/1.1":
         return bool(_STATUS.fullmatch(between)) and digits == 3
     if gives:
         short = vocabulary.is_plain(name) and digits <= _KEYS_NUMBER
-        return (tokens.is_key(name) and digits <= 16) or short
+        return (tokens.is_key(name) and digits <= _SIZE) or short
     counted = name.lower() in _COUNTED and digits <= _SHORT_NUMBER
     return bool(_SPACE.fullmatch(between)) and (counted or (vocabulary.is_identifier(name) and digits <= _KEYS_NUMBER))
 

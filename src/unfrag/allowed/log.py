@@ -99,5 +99,5 @@ def _source_path(path: str) -> tuple[str, bool]:
         inside, shown = ("/".join(parts[first:]), "") if first is not None else (path, "")
         if first is None and not (len(parts) == 1 and vocabulary.is_plain(path.removesuffix(".py"))):
             return GAP, False
-    told = [part if vocabulary.is_plain(part.removesuffix(".py")) else GAP for part in inside.split("/")]
+    told = [part if part in ("v0", "v1", "v2") or vocabulary.is_plain(part.removesuffix(".py")) else GAP for part in inside.split("/")]
     return "/".join([GAP, *filter(None, [shown]), *told]), GAP not in told

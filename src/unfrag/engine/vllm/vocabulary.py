@@ -54,8 +54,15 @@ def pieces() -> set[str]:
         for piece in _PIECE.findall(name):
             users[piece.lower()].add(name)
     files = {piece.lower() for path, _ in _sources("vllm", parse=False) for piece in _PIECE.findall(str(path))}
+    functions = {piece.lower() for name in _functions("vllm") for piece in _PIECE.findall(name)}
     often = {piece for piece, of in users.items() if len(of) >= _FEWEST_NAMES}
-    return {piece for piece in files | often if len(piece) > 1}
+    return {piece for piece in files | functions | often if len(piece) > 1}
+
+
+def _functions(package: str) -> set[str]:
+    """Of this package's functions and classes, which stand in tracebacks."""
+    defined = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
+    return {node.name for _, tree in _sources(package) for node in ast.walk(tree) if isinstance(node, defined)}
 
 
 def _folder(name: str) -> Path:
