@@ -68,7 +68,9 @@ class Planted:
 
     def _secret(self, kind, maker):
         if kind == "KEY":
-            return self._key or self._random.choice(["fakeKey", "hunter", "Fake-pass-", "t0psecret_"]) + self._letters(6)
+            return self._key or self._random.choice(["fakeKey", "hunter", "Fake-pass-", "t0psecret_"]) + self._letters(
+                6
+            )
         if kind == "B64":
             return base64.b64encode(self._letters(30).encode()).decode()
         if maker == "hook":
@@ -80,7 +82,14 @@ class Planted:
         if maker == "telegram":
             return self._letters(10, "123456789") + ":AA" + self._letters(33)
         begin, count = _MAKERS[maker]
-        return begin + self._letters(count, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" if maker == "aws" else "abcdef0123456789" if maker == "databricks" else LETTERS)
+        return begin + self._letters(
+            count,
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+            if maker == "aws"
+            else "abcdef0123456789"
+            if maker == "databricks"
+            else LETTERS,
+        )
 
 
 def contexts(part):

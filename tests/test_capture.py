@@ -93,7 +93,11 @@ def test_a_dry_run_writes_nothing_and_a_file_is_never_overwritten(tmp_path, caps
 
 @pytest.mark.parametrize("part", ["keys", "prompts"])
 def test_of_all_that_is_planted_nothing_is_in_a_log_of_a_capture(part):
-    left = {line: case.left_in(allow_log(case.text).text) for line in planted.contexts(part) if (case := planted.Planted(line))}
+    left = {
+        line: case.left_in(allow_log(case.text).text)
+        for line in planted.contexts(part)
+        if (case := planted.Planted(line))
+    }
     assert {line: secrets for line, secrets in left.items() if secrets} == {}
 
 
@@ -119,7 +123,7 @@ OOM = (
 
 
 def test_of_all_that_is_planted_nothing_is_in_a_capture(tmp_path):
-    """In the log, before and behind what a rule quotes, in the launch line, in a label and in what people say of the cards."""
+    """In the log, before and behind what a rule quotes, in the launch line, in labels, in what people say of cards."""
     folder = tmp_path / "evidence"
     folder.mkdir()
     cases = [planted.Planted(line) for part in ("keys", "prompts") for line in planted.contexts(part)]
@@ -128,28 +132,32 @@ def test_of_all_that_is_planted_nothing_is_in_a_capture(tmp_path):
     (folder / "log.txt").write_text(text)
     (folder / "launch.txt").write_text("vllm serve m # LMCache max_local_cpu_size 200\n" + text)
     (folder / "metrics.txt").write_text("\n".join(case.text for case in cases if case.text.startswith("vllm:")))
-    (folder / "context.json").write_text('{"gpus": "4x L40S of Mathilde, 768 GB RAM", "model": "pelicans", "engine": "aunt"}')
+    (folder / "context.json").write_text(
+        '{"gpus": "4x L40S of Mathilde, 768 GB RAM", "model": "pelicans", "engine": "aunt"}'
+    )
     files = packed(folder)
     assert set(files) == {"README.txt", "facts.json", "diagnosis.txt", "log.txt"}
-    assert {name: [s for s in secrets if s in content] for name, content in files.items()} == {name: [] for name in files}
+    assert {name: [s for s in secrets if s in content] for name, content in files.items()} == {
+        name: [] for name in files
+    }
     assert "L40S" in files["facts.json"]
     assert "Tried to allocate 1.96 GiB" in files["log.txt"]
 
 
 def test_a_traceback_stays_without_its_values():
     log = """Traceback (most recent call last):
-  File "/home/dorothea/venv/lib/python3.12/site-packages/vllm/v1/worker/gpu_worker.py", line 176, in determine_available_memory
+  File "/home/dorothea/lib/python3.12/site-packages/vllm/v1/worker/gpu_worker.py", line 176, in init_device
     self.model_runner.profile_run(note="pelicans here")
   File "/home/dorothea/app/greenhouse.py", line 9, in feed_pelicans
     feed("pelicans")
-ValueError: no pelicans"""
+ValueError: pelicans"""
     assert allow_log(log).text.split("\n") == [
         "Traceback (most recent call last):",
-        '  File "…/site-packages/vllm/v1/worker/gpu_worker.py", line 176, in determine_available_memory',
+        '  File "…/site-packages/vllm/v1/worker/gpu_worker.py", line 176, in init_device',
         '    self.model_runner.profile_run(note="[text of 13 characters]")',
         '  File "…", line 9, in [text of 13 characters]',
-        '    [text of 4 characters]("[text of 8 characters]")',
-        "ValueError: [text of 11 characters]",
+        '    [text of 14 characters]")',
+        "ValueError: [text of 8 characters]",
     ]
 
 

@@ -7,13 +7,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import planted
 from unfrag.allowed.log import allow_log
 from unfrag.redaction import redact
-from tests import planted
 
 # Nothing tells these from any other word of a text; a capture leaves them out all the same.
 UNNAMED = ("ValueError: bad", "KeyError: '")
-NAMED_PROMPTS = [line for line in planted.contexts("prompts") if any(word in line for word in ("prompt", "messages", "content\"", "content'", "input", "query", "instructions", "documents", "arguments", "Generated text"))]
+NAMED_PROMPTS = [
+    line
+    for line in planted.contexts("prompts")
+    if any(
+        word in line
+        for word in (
+            "prompt",
+            "messages",
+            'content"',
+            "content'",
+            "input",
+            "query",
+            "instructions",
+            "documents",
+            "arguments",
+            "Generated text",
+        )
+    )
+]
 KEYS = [line for line in planted.contexts("keys") if not line.startswith(UNNAMED)]
 SECRETS = st.text(string.ascii_letters + string.digits + "-_+/!@#%^*", min_size=12, max_size=40).map(
     lambda text: "Qz7" + text.strip("-_+/!@#%^*") + "x9"
@@ -38,7 +56,9 @@ def test_what_a_user_asked_is_not_left_behind_its_name(context):
 @pytest.mark.parametrize("word", planted.contexts("harmless"))
 def test_a_harmless_word_stays(word):
     assert redact(word) == word
-    assert redact(f"INFO 11-22 10:00:00 [core.py:3] {word} and more") == f"INFO 11-22 10:00:00 [core.py:3] {word} and more"
+    assert (
+        redact(f"INFO 11-22 10:00:00 [core.py:3] {word} and more") == f"INFO 11-22 10:00:00 [core.py:3] {word} and more"
+    )
 
 
 @pytest.mark.parametrize("part", ["keys", "prompts", "harmless"])
@@ -82,7 +102,7 @@ def test_any_text_is_taken_and_twice_is_once(text):
     [
         "a", "1", " ", "\n", "=", ":", "'", '"', "\\", "-", "[", "{", "eyJ", "ey.", "://", "a:b@", "key=", "api_key: ", "prompt='",
         "prompt=[", "--api-key ", "password is ", "-----BEGIN PRIVATE KEY-----\n", "sk-", "?sig=", "name: X_KEY\n", "密码", "<|im_start|>",
-        "key: |\n ", "x://y:", "token a ", "login a ", "mysql -x ", "kind: Secret\ndata:\n", ".", "-", "aB1", "b'", "('a', 'b'), ", "[INST]",
+        "key: |\n ", "x://y:", "token a ", "login a ", "mysql -x ", "kind: Secret\ndata:\n", ".", "aB1", "b'", "('a', 'b'), ", "[INST]",
     ],
 )  # fmt: skip
 def test_work_grows_no_faster_than_a_text(piece, processor_seconds):
@@ -91,7 +111,9 @@ def test_work_grows_no_faster_than_a_text(piece, processor_seconds):
 
 
 def test_json_of_texts_stays_json():
-    before = json.dumps({"api_key": "fakeKey1234", "prompt": "hello", "max_tokens": 16, "args": ["--api-key", "fakeKey1234"]})
+    before = json.dumps(
+        {"api_key": "fakeKey1234", "prompt": "hello", "max_tokens": 16, "args": ["--api-key", "fakeKey1234"]}
+    )
     assert json.loads(redact(before)) == {
         "api_key": "[taken out]", "prompt": "[taken out]", "max_tokens": 16, "args": ["--api-key", "[taken out]"]
     }  # fmt: skip

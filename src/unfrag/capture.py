@@ -31,8 +31,8 @@ _LARGEST = 64 << 20
 _LOG_HEAD, _LOG_TAIL = 4 << 20, 12 << 20
 _README = """\
 A capture of `unfrag capture`; read it with `unfrag diagnose --evidence FILE`.
-It holds only words that programs are known to print. "[text of 31 characters]" stands where anything else was, a
-prompt or a name for instance; "[taken out]" stands where a key or a user's words were recognised; "…" is a folder's name.
+It holds only words that programs are known to print. "[text of 31 characters]" stands where anything else was, such as
+a name; "[taken out]" stands where a key or a user's words were recognised; "…" stands for the name of a folder.
 """
 _RAW = """\
 A capture of `unfrag capture --raw`; read it with `unfrag diagnose --evidence FILE`.

@@ -16,7 +16,21 @@ from unfrag.redaction import TAKEN, redact
 from unfrag.redaction.names import is_of_users, is_secret
 
 _UUID = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z/-]{1,60}")
-_OF_PROGRAMS = ("kind", "type", "what", "source", "why", "note", "rank", "frames", "uuid", "gpu_uuid", "name", "device", "nodes")
+_OF_PROGRAMS = (
+    "kind",
+    "type",
+    "what",
+    "source",
+    "why",
+    "note",
+    "rank",
+    "frames",
+    "uuid",
+    "gpu_uuid",
+    "name",
+    "device",
+    "nodes",
+)
 _HERE = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 _COUNTS = re.compile(r"[\d., ]{1,200}")
 _KEY = re.compile(r"[A-Za-z_][\w.-]{0,80}")

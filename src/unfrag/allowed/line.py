@@ -15,7 +15,9 @@ _SPACE = re.compile(r"[ \t(\[#=]{1,3}")
 _LONGEST = 4_000
 _SHORT_NUMBER, _KEYS_NUMBER, _SIZE, _CARD = 4, 6, 16, 2  # digits
 _ENDS = ".:*!?"
-_COUNTED = frozenset("gpu npu xpu hpu rank pid card node device engine layer line port worker http/1.1 stage block tp pp dp rtx".split())
+_COUNTED = frozenset(
+    "gpu npu xpu hpu rank pid card node device engine layer line port worker http/1.1 stage block tp pp dp rtx".split()
+)
 _STATUS = re.compile(r"\" ?")
 
 
@@ -75,7 +77,11 @@ def _keys(line: str, found: list[re.Match[str]], stays: list[str | None]) -> Non
     """Names of arguments: ``model=…``, ``'seed': …``."""
     for at, match in enumerate(found):
         behind = line[match.end() : match.end() + 2]
-        if stays[at] is None and match[0].rstrip(":") in tokens.fields() and (behind[:1] == "=" or behind in ("':", '":')):
+        if (
+            stays[at] is None
+            and match[0].rstrip(":") in tokens.fields()
+            and (behind[:1] == "=" or behind in ("':", '":'))
+        ):
             stays[at] = match[0]
 
 
@@ -87,10 +93,10 @@ def _numbers(line: str, found: list[re.Match[str]], stays: list[str | None]) -> 
             continue
         digits = sum(char.isdigit() for char in bare)
         behind = found[at + 1] if at + 1 < len(found) else None
-        if behind and digits <= _SIZE and line[match.end() : behind.start()] in (" ", "  ", ""):
-            if vocabulary.is_unit(behind[0].rstrip(_ENDS)):
-                stays[at], stays[at + 1] = match[0], behind[0]
-                continue
+        near = behind is not None and line[match.end() : behind.start()] in (" ", "  ", "")
+        if behind is not None and near and digits <= _SIZE and vocabulary.is_unit(behind[0].rstrip(_ENDS)):
+            stays[at], stays[at + 1] = match[0], behind[0]
+            continue
         if stays[at] is not None or not at:
             continue
         before, between = found[at - 1], line[found[at - 1].end() : match.start()]

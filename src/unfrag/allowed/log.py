@@ -11,14 +11,20 @@ from unfrag.allowed.tokens import GAP
 from unfrag.probes.log import prefix
 from unfrag.redaction import TAKEN, redact
 
-_FRAME = re.compile(r'^(?P<indent>\s*)File "(?P<path>[^"]{1,400})", line (?P<line>\d{1,6})(?:, in (?P<function>\S{1,100}))?\s*$')
+_FRAME = re.compile(
+    r'^(?P<indent>\s*)File "(?P<path>[^"]{1,400})", line (?P<line>\d{1,6})(?:, in (?P<function>\S{1,100}))?\s*$'
+)
 _MARKS = re.compile(r"^[\s^~]+$")
 _CODE = re.compile(r"^\s{2,}.*(?:[\w\])]\(|[\w\])] ?=|\breturn\b|\braise\b|self\.|\.\w)")
 _TEXTS = re.compile(r"(?P<quote>\"{3}|'{3}|[\"'])(?P<text>.{1,500}?)(?P=quote)")
-_OURS = frozenset("vllm torch unfrag transformers triton sglang lmdeploy ray uvicorn fastapi starlette pydantic asyncio multiprocessing".split())
+_OURS = frozenset(
+    "vllm torch unfrag transformers triton sglang lmdeploy ray uvicorn fastapi starlette pydantic asyncio multiprocessing".split()
+)
 _STDLIB = re.compile(r"/lib(?:64)?/python3\.\d{1,2}/")
 _PACKAGES = ("/site-packages/", "/dist-packages/")
-_DATES = re.compile(r"\b\d{4}-\d\d-\d\d(?:T[\d:.,]{5,18}(?:Z|[+-]\d\d:?\d\d)?)?\b|\b\d\d-\d\d(?= \d\d:)|\b[A-Z][a-z]{2}\s+\d{1,2}(?= \d\d:)")
+_DATES = re.compile(
+    r"\b\d{4}-\d\d-\d\d(?:T[\d:.,]{5,18}(?:Z|[+-]\d\d:?\d\d)?)?\b|\b\d\d-\d\d(?= \d\d:)|\b[A-Z][a-z]{2}\s+\d{1,2}(?= \d\d:)"
+)
 
 
 class Log(NamedTuple):
@@ -99,5 +105,8 @@ def _source_path(path: str) -> tuple[str, bool]:
         inside, shown = ("/".join(parts[first:]), "") if first is not None else (path, "")
         if first is None and not (len(parts) == 1 and vocabulary.is_plain(path.removesuffix(".py"))):
             return GAP, False
-    told = [part if part in ("v0", "v1", "v2") or vocabulary.is_plain(part.removesuffix(".py")) else GAP for part in inside.split("/")]
+    told = [
+        part if part in ("v0", "v1", "v2") or vocabulary.is_plain(part.removesuffix(".py")) else GAP
+        for part in inside.split("/")
+    ]
     return "/".join([GAP, *filter(None, [shown]), *told]), GAP not in told

@@ -91,6 +91,8 @@ def of_the_doctor(line: str) -> tuple[Known, ...]:
     known = []
     for pattern, words in (entry for which in sorted(hits) for entry in entries[which]):
         if (found := pattern.regex.search(line)) is not None:
-            groups = [found.span(i) for i, said in enumerate(found.groups(), 1) if said and _ONLY_NUMBERS.fullmatch(said)]
+            groups = [
+                found.span(i) for i, said in enumerate(found.groups(), 1) if said and _ONLY_NUMBERS.fullmatch(said)
+            ]
             known.append(Known(found.start(), found.end(), words, tuple(groups)))
     return tuple(known)

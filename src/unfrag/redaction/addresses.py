@@ -13,7 +13,9 @@ _LOGIN = re.compile(
     r"(?:[^\s'\"<>@/]{0,300}@)*"
 )
 _DSN = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}:(?P<word>[^\s:@'\"/]{3,128})@(?=(?:tcp|unix)\(|[A-Za-z0-9][\w-]*[.:/\w])")
-_PARAMETER = re.compile(r"(?P<name>[?&;][\w.\[\]-]{1,64}=)(?P<value>[^&\"<>;#\n]{1,2000}(?= HTTP/\d)|[^\s&'\"<>;#]{1,4000})")
+_PARAMETER = re.compile(
+    r"(?P<name>[?&;][\w.\[\]-]{1,64}=)(?P<value>[^&\"<>;#\n]{1,2000}(?= HTTP/\d)|[^\s&'\"<>;#]{1,4000})"
+)
 _DATA = re.compile(r"(?<=;base64,)[A-Za-z0-9+/=_-]{8,}")
 _SHORT = frozenset("q s sig se sp skoid code state key token t k p text".split())
 _SIGNED = re.compile(r"(?i)^x-(?:amz|goog|ms|oss|cos)-")

@@ -12,12 +12,19 @@ _NAME = re.compile(r"(?<![\w])(?P<name>-{0,2}[A-Za-z_][\w.-]{0,79})(?P<quote>\\{
 _GIVES = re.compile(r"[ \t]{0,8}(?::=|=>|->|==?|:(?!:)|：)(?:[ \t]{0,8}|[ \t]*\r?\n[ \t]+(?=[\"'\[{]))")
 _TUPLE = re.compile(r",[ \t]{0,4}(?=b?\\{0,8}[\"'])")
 _OPENS = re.compile(r"[ \t]{1,4}(?=[{\[])")
-_FLAG_GIVES = re.compile(r"(?:[ \t]*\\\r?\n[+\- ]?[ \t]*|,?\s{1,64}(?:[+-]?[ \t]{0,32}-[ \t]+)?|,)(?!-)")
+_FLAG_GIVES = re.compile(r"(?:[ \t]*\\\r?\n[+\- ]?[ \t]*|,?(?:[ \t]{1,32}#[^\n]{0,200})?\s{1,64}(?:[+-]?[ \t]{0,32}-[ \t]+)?|,)(?![-#])")
 _PAIR = re.compile(
     r"(?i:\bname)\\{0,4}[\"']?\s{0,4}:\s{0,4}\\{0,4}[\"']?(?P<name>[\w.-]{1,80})\\{0,4}[\"']?\s{0,4},?\s{0,80}[+-]?\s{0,40}"
     r"\\{0,4}[\"']?(?i:value)\\{0,4}[\"']?\s{0,4}:[ \t]{0,8}"
 )
-_NOTHING = re.compile(r"(?i)(?:none|null|nil|true|false|undefined|\"\"(?!\")|''(?!'))(?![\w-])|\[\]|\{\}|\$\{?\w+\}?(?![\w$])|\[taken out\]|$")
+_ELEMENT = re.compile(r">(?=[^<\n]{1,400}</)")
+_CALL = re.compile(r"(?=\([\"'])")
+_ATTRIBUTES = re.compile(
+    r"(?i:\b(?:key|name))\s{0,4}=\s{0,4}[\"'](?P<name>[\w.-]{1,80})[\"']\s{1,80}(?i:value)\s{0,4}=\s{0,4}"
+)
+_NOTHING = re.compile(
+    r"(?i)(?:none|null|nil|true|false|undefined|\"\"(?!\")|''(?!'))(?![\w-])|\[\]|\{\}|\$\{?\w+\}?(?![\w$])|\[taken out\]|$"
+)
 _NUMBER = re.compile(r"-?\d[\d.,_]*(?:[kKmMgGtT]?i?[bB]?|%|s|ms)?(?![\w-])")
 _MORE = re.compile(r"[ \t]+(?![-\s#;&|<>\\])(?![A-Za-z_]\w*=)|,[ \t]*(?=[\"'](?!-))")
 _ONE_WORD_LINE = re.compile(r"[ \t]+[^\s:=,;]+(?=[ \t]|$)", re.MULTILINE)
@@ -45,15 +52,21 @@ def _next(text: str, at: int) -> tuple[str, int, int, bool] | None:
     """(name, its place, its value's place, is it a flag with its value behind white space or a comma?)."""
     while (found := _NAME.search(text, at)) is not None:
         name, start = found["name"], found.start()
-        if name.lower() == "name" and (pair := _PAIR.match(text, start)) and is_secret(pair["name"]):
-            return pair["name"], start, pair.end(), False
+        if name.lower() in ("name", "key"):
+            pair = _PAIR.match(text, start) or _ATTRIBUTES.match(text, start)
+            if pair is not None and is_secret(pair["name"]):
+                return pair["name"], start, pair.end(), False
         if is_secret(name) or is_of_users(name):
             if gives := _GIVES.match(text, found.end()):
                 return name, start, gives.end(), False
-            opened = text[start - 1 : start] in ("'", '"') and text[max(0, start - 3) : start - 1].rstrip("b").endswith(("(", "["))
+            opened = text[start - 1 : start] in ("'", '"') and text[max(0, start - 3) : start - 1].rstrip("b").endswith(
+                ("(", "[")
+            )
             if opened and (gives := _TUPLE.match(text, found.end())):
                 return name, start, gives.end(), False
-            if is_of_users(name) and (gives := _OPENS.match(text, found.end())):
+            if is_secret(name) and (gives := _ELEMENT.match(text, found.end()) or _CALL.match(text, found.end())):
+                return name, start, gives.end(), False
+            if is_of_users(name) and (gives := _OPENS.match(text, found.end()) or _ELEMENT.match(text, found.end())):
                 return name, start, gives.end(), False
             if name.startswith("--") and (gives := _FLAG_GIVES.match(text, found.end())):
                 return name, start, gives.end(), True
@@ -67,8 +80,10 @@ def _end_of_secret(reader: Reader, name: str, name_at: int, at: int, is_flag: bo
         return None
     if (block := reader.block(at, name_at)) is not None:
         return block
-    if text[at : at + 1] in ("[", "{"):
+    if text[at : at + 1] in ("[", "{", "("):
         return reader.bracketed(at, several_lines=True)
+    if text[at - 1 : at] == ">" and (element := text.find("</", at, reader.end_of_line(at))) >= 0:
+        return element
     if text[at : at + 2] == "- ":
         return reader.end_of_line(at)
     if (quoted := reader.quoted(at, several_lines=False)) is not None:
@@ -119,6 +134,8 @@ def _end_of_text(reader: Reader, name_at: int, at: int) -> int | None:
         return block
     if text[at : at + 1] in ("[", "{", "("):
         return reader.bracketed(at, several_lines=True)
+    if text[at - 1 : at] == ">" and (element := text.find("</", at, reader.end_of_line(at))) >= 0:
+        return element
     if (quoted := reader.quoted(at, several_lines=True)) is not None:
         # A text that runs over lines was not escaped: its quotes may be its own.
         return reader.end_of_line(quoted[1]) if "\n" in text[at : quoted[1]] else quoted[1]
@@ -132,5 +149,3 @@ def _inside(text: str, start: int, end: int) -> int:
     """The place behind the opening quote, so that the text stays well formed."""
     found = re.compile(r"[bBrRuUfF]{0,2}\\{0,8}(?:\"\"\"|'''|[\"'`])").match(text, start, end)
     return found.end() if found is not None else start
-
-

@@ -9,7 +9,7 @@ _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _STRONG = frozenset(
     "password passwords passwd passwort passphrase passcode pwd pw secret secrets credential credentials cred creds auth "
     "authorization bearer cookie jwt apikey apikeys authkey accesskey secretkey privatekey authtoken sshpass otp totp "
-    "signature sig sas hmac psk".split()
+    "signature sig sas hmac psk salt".split()
 )
 _SAYS_ABOUT = frozenset(
     "type mode enabled enable file path dir url uri endpoint name method provider backend policy ttl expiry length len "
@@ -24,7 +24,9 @@ _NO_TOKEN = frozenset(
     "begin new draft cached each one first last input output time think reasoning decode prefill bonus target".split()
 )
 _NO_PASS = frozenset("forward backward one two multi single each first second warmup compile fusion inductor".split())
-_JOINED = re.compile(r"(?:\w{2,}(?:PASS|PWD|TOKEN|SECRET|AUTH|KEY|PASSWORD))$|(?i:(?:api|my|access|auth|secret|private|master|sign\w*|enc\w*|account|license|db|ssh)key)$|(?i:\w*passw(?:or)?d)$")
+_JOINED = re.compile(
+    r"(?:\w{2,}(?:PASS|PWD|TOKEN|SECRET|AUTH|KEY|PASSWORD))$|(?i:(?:api|my|access|auth|secret|private|master|sign\w*|enc\w*|account|license|db|ssh)key)$|(?i:\w*passw(?:or)?d)$"
+)
 _OF_USERS = frozenset(
     "prompt prompts messages content contents text texts input inputs query queries question questions instruction "
     "instructions document documents passage passages argument arguments output outputs response completion completions "
@@ -32,7 +34,18 @@ _OF_USERS = frozenset(
     "input_value input_text output_text user_input user_message system_message transcript caption chat body payload "
     "guided_choice guided_regex guided_grammar guided_json structured_outputs stop stop_strings transcription human chat_template_kwargs bad_words messages_json conversation history".split()
 )
-_ENDS_OF_USERS = ("prompt", "prompts", "text", "texts", "query", "question", "instruction", "instructions", "token_ids", "messages")
+_ENDS_OF_USERS = (
+    "prompt",
+    "prompts",
+    "text",
+    "texts",
+    "query",
+    "question",
+    "instruction",
+    "instructions",
+    "token_ids",
+    "messages",
+)
 _NO_TEXT = ("max", "num", "mean", "n", "avg", "total", "min", "p50", "p95")
 
 
@@ -55,6 +68,8 @@ def is_secret(name: str) -> bool:
         return before not in not_secret and (len(pieces) > 1 or last != "keys")
     if last == "tokens":
         return before in ("api", "auth", "access", "bearer", "hf", "hub")
+    if last == "headers":
+        return before not in ("", "allowed", "response", "expose", "request")
     return last == "pin" or bool(_JOINED.search(name.rstrip("0123456789")))
 
 
@@ -68,7 +83,7 @@ def is_weak(name: str) -> bool:
 @lru_cache(1 << 14)
 def is_of_users(name: str) -> bool:
     """``prompt``, ``input_value``, ``prompt_token_ids``; not ``max_prompt``."""
-    said = name.strip("-").lower().replace("-", "_")
+    said = name.strip("-").rpartition(".")[2].lower().replace("-", "_")
     if said in _OF_USERS:
         return True
     parts = said.split("_")

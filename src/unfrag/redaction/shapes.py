@@ -42,7 +42,9 @@ _PREFIXES = re.compile(
     r"|AGE-SECRET-KEY-\w+|PMAK-[\w-]{10,}|shp(?:at|ss|ca)_\w{8,}|EAA[A-Za-z0-9]{20,}|\d{8,10}:AA[\w-]{20,}|T3BlbkFJ\w+|sha256~[\w-]{20,}|K00[A-Za-z0-9+/]{20,}"
     r")"
 )
-_HOOK = re.compile(r"(?<=://)(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks|[\w.-]{1,80}/webhook(?:s|bot)?|outlook\.office\.com/webhook|oapi\.dingtalk\.com/robot)/[^\s\"'`<>]{6,400}")
+_HOOK = re.compile(
+    r"(?<=://)(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks|[\w.-]{1,80}/webhook(?:s|bot)?|outlook\.office\.com/webhook|oapi\.dingtalk\.com/robot)/[^\s\"'`<>]{6,400}"
+)
 _RUN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z0-9+/]{20,}={0,2}(?![A-Za-z0-9_])")
 _TURNS = re.compile(r"[a-z][A-Z]|[A-Z][a-z][A-Z]|[A-Za-z]\d|\d[A-Za-z]")
 _FEWEST_TURNS = 0.28

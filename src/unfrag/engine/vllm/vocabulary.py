@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SPEAKERS = ("vllm", "uvicorn", "torch/cuda", "torch/distributed", "unfrag")
-_NAMED = ("vllm", "uvicorn", "huggingface_hub", "torch/cuda", "torch/distributed", "torch/nn", "torch/_inductor", "torch/utils")
+_NAMED = (
+    "vllm",
+    "uvicorn",
+    "huggingface_hub",
+    "torch/cuda",
+    "torch/distributed",
+    "torch/nn",
+    "torch/_inductor",
+    "torch/utils",
+)
 _LEVELS = re.compile(r"^(?:debug|info|warning|error|exception|critical|warn|print)(?:_once)?$")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _HOLE = re.compile(r"%[-+#0-9. ]*[sdrfgxci]|\{[^{}]*\}")
