@@ -3,10 +3,12 @@
 import difflib
 import json
 
+import httpx
 import pytest
 
 from tests import planted
 from unfrag import cli
+from unfrag.launchers import Edit, verify
 from unfrag.launchers.diff import diff
 
 INI = """[program:glm_vllm]
@@ -65,3 +67,21 @@ def test_a_key_that_changes_is_a_change():
 def test_a_new_file_and_the_same_file():
     assert diff(b"", b"a\n", "x").split("\n")[2:] == ["@@ -0,0 +1 @@", "+a"]
     assert diff(b"a\n", b"a\n", "x") == ""
+
+
+def test_a_second_key_is_refused_and_not_shown(tmp_path, capsys):
+    file = tmp_path / "a.conf"
+    file.write_text(INI)
+    words = ["--api-key", "fakeKeyThree3", "fakeKeyFour4"]
+    assert cli.main(["apply", "--config", str(file), "--dry-run", "--", *words]) == 2
+    said = capsys.readouterr()
+    assert "belongs to no flag" in said.err
+    assert "fakeKey" not in said.out + said.err
+
+
+def test_a_key_that_did_not_take_effect_is_not_shown():
+    edit = Edit({"--api-key": "fakeKeyThree3"})
+    found = verify._flags_not_in_effect(
+        httpx.Client(base_url="http://127.0.0.1:9"), {"--api-key": "fakeKeyFour4"}, edit
+    )
+    assert found == ["--api-key has another value in the running command"]

@@ -14,7 +14,7 @@ _AROUND = 3
 
 
 def diff(before: bytes, after: bytes, name: str) -> str:
-    """Compared as they are, and shown without keys, which are looked for in the whole text: one may have its own line."""
+    """Compared as they are, and shown without keys, looked for in the whole text: one may have its own line."""
     return "\n".join(_lines(_text(before), _text(after), name))
 
 
