@@ -97,4 +97,4 @@ def _all_known(word: str) -> bool:
     known = [piece for piece in letters if piece in _pieces() and piece not in _NEVER]
     strange = [piece for piece in letters if piece not in known and len(piece) > 1]
     proof = sum(len(piece) for piece in known if len(piece) >= _WORD or piece in names())
-    return not strange and 2 * proof >= sum(map(len, letters))
+    return not strange and 2 * proof >= sum(len(piece) for piece in letters if len(piece) > 1)

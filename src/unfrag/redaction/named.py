@@ -30,6 +30,7 @@ _NOTHING = re.compile(
 _NUMBER = re.compile(r"-?\d[\d.,_]*(?:[kKmMgGtT]?i?[bB]?|%|s|ms)?(?![\w-])")
 _MORE = re.compile(r"[ \t]+(?![-\s#;&|<>\\])(?![A-Za-z_]\w*=)|,[ \t]*(?=[\"'](?!-))")
 _ONE_WORD_LINE = re.compile(r"[ \t]+[^\s:=,;]+(?=[ \t]|$)", re.MULTILINE)
+_SMALL = re.compile(r"\d{1,3}(?=[\s,;)}\]]|$)")
 _LONG_NUMBER, _RANDOM = 7, 8
 
 
@@ -78,7 +79,7 @@ def _next(text: str, at: int) -> tuple[str, int, int, bool] | None:
 
 def _end_of_secret(reader: Reader, name: str, name_at: int, at: int, is_flag: bool) -> int | None:
     text = reader.text
-    if _NOTHING.match(text, at) or (is_weak(name) and _is_harmless(name, text, at)):
+    if _NOTHING.match(text, at) or _SMALL.match(text, at) or (is_weak(name) and _is_harmless(name, text, at)):
         return None
     if (block := reader.block(at, name_at)) is not None:
         return block

@@ -31,7 +31,7 @@ _PLUGINS = {
 }
 # Of makers that came later, and shorter ones: a prefix, then what no word is made of.
 _PREFIXES = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
+    r"(?<![A-Za-z0-9_])(?=[\w.~:-]{0,80}(?:\d|[a-z][A-Z]))(?:"
     r"(?:hf|api_org)_[A-Za-z0-9]{8,}|(?:gh[pousr]|github_pat)_\w{10,}|gl(?:pat|dt|rt|ft|soat|cbt|ptt|agent|oas|imt)-[\w.-]{8,}"
     r"|sk-(?:ant|proj|or|svcacct|admin|live|test|None|lf)-[\w-]{6,}|[ps]k-(?=[\w-]{0,40}\d)[A-Za-z0-9]{12,}[\w-]*|sk-(?=[\w-]{0,40}\d[\w-]{0,40}\d)[\w-]{16,}"
     r"|(?:sk|rk|pk|whsec)_(?:live|test)?_?[A-Za-z0-9]{10,}|nvapi-[\w-]{8,}|gsk_\w{8,}|xai-[\w-]{8,}|pplx-\w{8,}|r8_\w{8,}|fw_\w{16,}|tgp_v1_[\w-]{8,}|csk-\w{8,}|jina_\w{8,}|voy?-\w{16,}"
@@ -81,5 +81,5 @@ def _token(word: str) -> str:
 def _random(found: re.Match[str]) -> str:
     """A long run of letters and digits that change places as in no name."""
     run = found[0]
-    mixed = any(c.isdigit() for c in run) and any(c.islower() for c in run) and any(c.isupper() for c in run)
+    mixed = sum(c.isdigit() for c in run) >= 2 and any(c.islower() for c in run) and any(c.isupper() for c in run)
     return TAKEN if mixed and "/" not in run[:1] and len(_TURNS.findall(run)) >= _FEWEST_TURNS * len(run) else run
