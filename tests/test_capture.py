@@ -91,7 +91,7 @@ def test_a_dry_run_writes_nothing_and_a_file_is_never_overwritten(tmp_path, caps
     assert taken.read_text() == "mine"
 
 
-@pytest.mark.parametrize("part", ["keys", "prompts"])
+@pytest.mark.parametrize("part", ["keys", "prompts", "unnamed"])
 def test_of_all_that_is_planted_nothing_is_in_a_log_of_a_capture(part):
     left = {
         line: case.left_in(allow_log(case.text).text)
@@ -126,7 +126,7 @@ def test_of_all_that_is_planted_nothing_is_in_a_capture(tmp_path):
     """In the log, before and behind what a rule quotes, in the launch line, in labels, in what people say of cards."""
     folder = tmp_path / "evidence"
     folder.mkdir()
-    cases = [planted.Planted(line) for part in ("keys", "prompts") for line in planted.contexts(part)]
+    cases = [planted.Planted(line) for part in ("keys", "prompts", "unnamed") for line in planted.contexts(part)]
     secrets = {secret for case in cases for secret in case.secrets}
     text = "\n".join(OOM + case.text for case in cases)
     (folder / "log.txt").write_text(text)
@@ -181,9 +181,9 @@ def test_raw_keeps_words_and_says_so(tmp_path, capsys):
 
 
 def test_diagnosing_says_no_secret(tmp_path, capsys):
-    for line in (*planted.contexts("keys")[::7], *planted.contexts("prompts")[::7], "ValueError: {PROMPT}"):
+    for line in (*planted.contexts("keys")[::7], *planted.contexts("prompts")[::7], *planted.contexts("unnamed")[::3]):
         case = planted.Planted(line)
-        (tmp_path / "log.txt").write_text(OOM + case.text + "\n" if "ValueError" not in line else case.text)
+        (tmp_path / "log.txt").write_text(case.text + "\n" if "Error" in line else OOM + case.text + "\n")
         for more in ([], ["--json"]):
             cli.main(["diagnose", "--evidence", str(tmp_path), *more])
             assert case.left_in(capsys.readouterr().out) == [], line

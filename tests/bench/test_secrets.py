@@ -19,8 +19,6 @@ def measured(monkeypatch, command) -> Result:
 
 def test_no_key_of_the_launch_line_is_stored(monkeypatch):
     for line in planted.contexts("keys"):
-        if line.startswith(("ValueError: bad", "KeyError: '")):
-            continue
         case = planted.Planted(line)
         written = msgspec.json.encode(measured(monkeypatch, case.text)).decode()
         assert case.left_in(written) == [], line

@@ -19,7 +19,7 @@ _VERSION = re.compile(
 )
 _ADDRESS = re.compile(r"(?:https?://)?(?:127\.0\.0\.1|0\.0\.0\.0|localhost|\[?::1?\]?)(?::\d{1,5})?/?")
 _ALWAYS = re.compile(
-    r"0x[0-9a-fA-F]{1,16}|\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?|(?:GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"0x[0-9a-fA-F]{1,16}|python3(?:\.\d{1,2})?|\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?|(?:GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]|\d{1,2}[x×*]|(?:GPU|NPU|cuda|rank|RANK|node|DP|TP|EP|PP|GB|sm_?|cu|nccl)[:_]?\d{1,3}[a-z]?"
     r"|(?:eth|eno|ens|enp|ib|ibp|bond|docker|br|lo|mlx5_|hfi1_)\d{0,3}|[-+*/=:.#~^|_@$%&\\]+|\d{1,3}/\d{1,3}"
 )

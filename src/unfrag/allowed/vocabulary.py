@@ -77,7 +77,8 @@ def is_identifier(word: str) -> bool:
     if len(bare) > _LONGEST or not _JOINED.fullmatch(bare):
         return False
     words = [piece for piece in _PIECE.findall(bare) if len(piece) >= _WORD and not piece.isdigit()]
-    joined = len(_PIECE.findall(bare)) > 1 and ("-" not in bare or word.startswith("--"))
+    several = sum(piece[0].isalpha() for piece in _PIECE.findall(bare)) > 1  # abc123 is no identifier
+    joined = several and ("-" not in bare or word.startswith("--"))
     return joined and bool(words) and _all_known(bare)
 
 

@@ -13,7 +13,7 @@ _STRONG = frozenset(
 )
 _SAYS_ABOUT = frozenset(
     "type mode enabled enable file path dir url uri endpoint name method provider backend policy ttl expiry length len "
-    "count size version required manager store class error failed scheme algorithm".split()
+    "count size version required manager store class error failed scheme algorithm stdin".split()
 )
 _NO_KEY = frozenset(
     "cache kv primary foreign sort dict hash block state public num prefix metric lookup partition map group row "
