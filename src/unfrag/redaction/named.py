@@ -9,17 +9,22 @@ from unfrag.redaction.taken import instead
 from unfrag.redaction.values import Reader
 
 _NAME = re.compile(r"(?<![\w])(?P<name>-{0,2}[A-Za-z_][\w.-]{0,79})(?P<quote>\\{0,8}[\"'`]?)")
-_GIVES = re.compile(r"[ \t]{0,8}(?::=|=>|->|==?|:(?!:)|：)(?:[ \t]{0,8}|[ \t]*\r?\n[ \t]+(?=[\"'\[{]))")
+_GIVES = re.compile(
+    r"[ \t]{0,8}(?::=|=>|->|==?|:(?!:)|：)(?:[ \t]{0,8}\r?\n[+-]?[ \t]{1,64}(?=[\"'\[{]|[^\s:#\-][^\s:]{3,200}[ \t]{0,8}(?:\n|$))|[ \t]{0,8})"
+)
 _TUPLE = re.compile(r",[ \t]{0,4}(?=b?\\{0,8}[\"'])")
 _OPENS = re.compile(r"[ \t]{1,4}(?=[{\[])")
 _FLAG_GIVES = re.compile(
     r"(?:[ \t]*\\\r?\n[+\- ]?[ \t]*|,?(?:[ \t]{1,32}#[^\n]{0,200})?\s{1,64}(?:[+-]?[ \t]{0,32}-[ \t]+)?|,)(?![-#])"
 )
 _PAIR = re.compile(
-    r"(?i:\bname)\\{0,4}[\"']?\s{0,4}:\s{0,4}\\{0,4}[\"']?(?P<name>[\w.-]{1,80})\\{0,4}[\"']?\s{0,4},?\s{0,80}[+-]?\s{0,40}"
+    r"(?i:\b(?:name|key))\\{0,4}[\"']?\s{0,4}:\s{0,4}\\{0,4}[\"']?(?P<name>[\w.-]{1,80})\\{0,4}[\"']?\s{0,4},?\s{0,80}[+-]?\s{0,40}"
     r"\\{0,4}[\"']?(?i:value)\\{0,4}[\"']?\s{0,4}:[ \t]{0,8}"
 )
 _ELEMENT = re.compile(r">(?=[^<\n]{1,400}</)")
+_SETS = re.compile(r"\b(?:setenv|ENV|ARG)[ \t]{1,3}$")
+_SPACE = re.compile(r"[ \t]{1,8}")
+_INSIDE = re.compile(r"[A-Za-z_][\w.]{0,60}(?=\([\"'])")
 _CALL = re.compile(r"(?=\([\"'])")
 _ATTRIBUTES = re.compile(
     r"(?i:\b(?:key|name))\s{0,4}=\s{0,4}[\"'](?P<name>[\w.-]{1,80})[\"']\s{1,80}(?i:value)\s{0,4}=\s{0,4}"
@@ -69,6 +74,12 @@ def _next(text: str, at: int) -> tuple[str, int, int, bool] | None:
                 return name, start, gives.end(), False
             if is_secret(name) and (gives := _ELEMENT.match(text, found.end()) or _CALL.match(text, found.end())):
                 return name, start, gives.end(), False
+            if (
+                is_secret(name)
+                and _SETS.search(text[max(0, start - 8) : start])
+                and (gives := _SPACE.match(text, found.end()))
+            ):
+                return name, start, gives.end(), False
             if is_of_users(name) and (gives := _OPENS.match(text, found.end()) or _ELEMENT.match(text, found.end())):
                 return name, start, gives.end(), False
             if name.startswith("--") and (gives := _FLAG_GIVES.match(text, found.end())):
@@ -89,6 +100,8 @@ def _end_of_secret(reader: Reader, name: str, name_at: int, at: int, is_flag: bo
         return element
     if text[at : at + 2] == "- ":
         return reader.end_of_line(at)
+    if (call := _INSIDE.match(text, at)) is not None:  # SecretStr('…')
+        return reader.bracketed(call.end(), several_lines=True)
     if (quoted := reader.quoted(at, several_lines=False)) is not None:
         return _more(reader, quoted[1]) if is_flag else quoted[1]
     opened = text[name_at - 1 : name_at] if name_at else ""

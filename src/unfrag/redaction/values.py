@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_LONGEST_TEXT, _LONGEST_KEY = 16_000, 4_000
+_LONGEST_TEXT, _LONGEST_KEY, _LONGEST_LINE = 16_000, 4_000, 64_000
 _QUOTE = re.compile(r"(?:[bBrRuUfF]{1,2}(?=[\"']))?(\\{0,8})(\"\"\"|'''|[\"'`])")
 _BARE = re.compile(r"[^\s\"'`]+")
 _BLOCK = re.compile(r"[|>][+-]?\d?[ \t]*\n")
@@ -89,9 +89,10 @@ class Reader:
         return found.end() - (len(found[0]) - len(found[0].rstrip(_TRAILING)))
 
     def end_of_line(self, at: int) -> int:
-        """Of the line that this place is in."""
-        end = self.text.find("\n", at)
-        return len(self.text) if end < 0 else end
+        """Of the line that this place is in; a line that never ends is cut, so that the work stays linear."""
+        limit = min(len(self.text), at + _LONGEST_LINE)
+        end = self.text.find("\n", at, limit)
+        return limit if end < 0 else end
 
 
 _BRACKETS = re.compile(r"\"(?:[^\"\\\n]|\\.){0,4000}\"|'(?:[^'\\\n]|\\.){0,4000}'|[\[\]{}()]")
