@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import planted
 from unfrag import capture, cli, collect, diagnosis, rules
+from unfrag.allowed.log import allow_log
 from unfrag.errors import UsageError
 from unfrag.redaction import redact
 
@@ -45,16 +47,21 @@ def test_what_a_diagnosis_needs_is_left():
     assert redact(log) == log
 
 
+def bytes_of(ledger):
+    """What the cards hold; of the processes on them only known names stay."""
+    return ledger and [(card.total_bytes, [(line.bytes, line.source) for line in card.lines]) for card in ledger]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_it_reads_back_to_the_same_findings(tmp_path, case):
     before = diagnosis.diagnose(collect.evidence(case), rules.load_thresholds())
     path = tmp_path / "one.unfrag.tar.gz"
-    capture.pack(capture.files_of(collect.evidence(case), "", case / "log.txt"), path)
+    capture.pack(capture.files_of(capture.facts_of(collect.evidence(case)), "", case / "log.txt")[0], path)
     after = diagnosis.diagnose(capture.read(path), rules.load_thresholds())
     assert [(f.id, f.confidence, f.severity) for f in after.findings] == [
         (f.id, f.confidence, f.severity) for f in before.findings
     ]
-    assert after.ledger == before.ledger
+    assert bytes_of(after.ledger) == bytes_of(before.ledger)
 
 
 def test_secrets_in_evidence_do_not_reach_the_file(tmp_path, capsys):
@@ -82,6 +89,104 @@ def test_a_dry_run_writes_nothing_and_a_file_is_never_overwritten(tmp_path, caps
     taken.write_text("mine")
     assert cli.main(["capture", "--evidence", str(tmp_path), "--out", str(taken)]) == 2
     assert taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize("part", ["keys", "prompts", "unnamed"])
+def test_of_all_that_is_planted_nothing_is_in_a_log_of_a_capture(part):
+    left = {
+        line: case.left_in(allow_log(case.text).text)
+        for line in planted.contexts(part)
+        if (case := planted.Planted(line))
+    }
+    assert {line: secrets for line, secrets in left.items() if secrets} == {}
+
+
+@pytest.mark.parametrize("word", planted.contexts("harmless"))
+def test_a_harmless_word_stays_in_a_log_of_a_capture(word):
+    assert allow_log(word).text == word
+    assert word in allow_log(f"INFO 11-22 10:00:00 [core.py:3] something with {word}, else").text
+
+
+def packed(folder, *more):
+    """Everything that `capture` writes of a folder of evidence."""
+    out = folder.parent / "out.unfrag.tar.gz"
+    out.unlink(missing_ok=True)
+    assert cli.main(["capture", "--evidence", str(folder), "--out", str(out), *more]) == 0
+    with tarfile.open(out) as tar:
+        return {member.name: tar.extractfile(member).read().decode() for member in tar}
+
+
+OOM = (
+    "ERROR 11-22 10:00:00 [core.py:3] torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.96 GiB. "
+    "GPU 0 has a total capacity of 79.18 GiB of which 1.08 GiB is free.\n"
+)
+
+
+def test_of_all_that_is_planted_nothing_is_in_a_capture(tmp_path):
+    """In the log, before and behind what a rule quotes, in the launch line, in labels, in what people say of cards."""
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    cases = [planted.Planted(line) for part in ("keys", "prompts", "unnamed") for line in planted.contexts(part)]
+    secrets = {secret for case in cases for secret in case.secrets}
+    text = "\n".join(OOM + case.text for case in cases)
+    (folder / "log.txt").write_text(text)
+    (folder / "launch.txt").write_text("vllm serve m # LMCache max_local_cpu_size 200\n" + text)
+    (folder / "metrics.txt").write_text("\n".join(case.text for case in cases if case.text.startswith("vllm:")))
+    (folder / "context.json").write_text(
+        '{"gpus": "4x L40S of Mathilde, 768 GB RAM", "model": "pelicans", "engine": "aunt"}'
+    )
+    files = packed(folder)
+    assert set(files) == {"README.txt", "facts.json", "diagnosis.txt", "log.txt"}
+    assert {name: [s for s in secrets if s in content] for name, content in files.items()} == {
+        name: [] for name in files
+    }
+    assert "L40S" in files["facts.json"]
+    assert "Tried to allocate 1.96 GiB" in files["log.txt"]
+
+
+def test_a_traceback_stays_without_its_values():
+    log = """Traceback (most recent call last):
+  File "/home/dorothea/lib/python3.12/site-packages/vllm/v1/worker/gpu_worker.py", line 176, in init_device
+    self.model_runner.profile_run(note="pelicans here")
+  File "/home/dorothea/app/greenhouse.py", line 9, in feed_pelicans
+    feed("pelicans")
+ValueError: pelicans"""
+    assert allow_log(log).text.split("\n") == [
+        "Traceback (most recent call last):",
+        '  File "…/site-packages/vllm/v1/worker/gpu_worker.py", line 176, in init_device',
+        '    self.model_runner.profile_run(note="[text of 13 characters]")',
+        '  File "…", line 9, in [text of 13 characters]',
+        '    [text of 14 characters]")',
+        "ValueError: [text of 8 characters]",
+    ]
+
+
+def test_it_says_how_much_is_known(tmp_path, capsys):
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    (folder / "log.txt").write_text(OOM + "my own words\nINFO 11-22 10:00:00 [core.py:3] nobody knows these\n")
+    packed(folder)
+    assert "log.txt: 1 of 3 lines are known messages" in " ".join(capsys.readouterr().err.split())
+
+
+def test_raw_keeps_words_and_says_so(tmp_path, capsys):
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    (folder / "log.txt").write_text(OOM + "my own words\nvllm serve m --api-key fakeKey123\n")
+    files = packed(folder, "--raw")
+    assert "my own words" in files["log.txt"]
+    assert not any("fakeKey123" in content for content in files.values())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "raw: what users wrote, and keys of unknown forms, may be inside" in said
+
+
+def test_diagnosing_says_no_secret(tmp_path, capsys):
+    for line in (*planted.contexts("keys")[::7], *planted.contexts("prompts")[::7], *planted.contexts("unnamed")[::3]):
+        case = planted.Planted(line)
+        (tmp_path / "log.txt").write_text(case.text + "\n" if "Error" in line else OOM + case.text + "\n")
+        for more in ([], ["--json"]):
+            cli.main(["diagnose", "--evidence", str(tmp_path), *more])
+            assert case.left_in(capsys.readouterr().out) == [], line
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00broken"])

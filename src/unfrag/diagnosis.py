@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from unfrag.redaction import redact
 from unfrag.rules import evidence
 
 SCHEMA_VERSION = 1
+_EXCEPTION = re.compile(r"\b[A-Z]\w{2,60}(?:Error|Exception):(?= )")
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -36,12 +38,12 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
     """Judge a snapshot. Pure: the same snapshot gives the same diagnosis."""
     findings, healthy = rules.judge_all(snapshot, thresholds)
     cards = ledger.build(snapshot)
-    missing = [Missing(fact, why) for fact, why in unknowns(snapshot)]
+    missing = [Missing(fact, redact(why)) for fact, why in unknowns(snapshot)]
     if isinstance(cards, Unknown):
         missing.append(Missing("ledger", cards.why))
     failure = _unexplained_failure(snapshot, findings)
     if failure is not None:
-        missing.append(Missing("failed_allocation", f"no rule explains it: {failure[:200]}"))
+        missing.append(Missing("failed_allocation", f"no rule explains it: {_quoted(failure[:200])}"))
         healthy = []  # what failed may be any of them
     answers = not isinstance(snapshot.pool, Unknown) or not isinstance(snapshot.metrics, Unknown)
     if not answers and snapshot.target.startswith(("http://", "https://")):
@@ -49,7 +51,7 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
     looked = failure is None and (findings or (healthy and _substance(snapshot)))
     return Diagnosis(
         schema_version=SCHEMA_VERSION,
-        target=snapshot.target,
+        target=redact(snapshot.target),
         verdict=findings[0].cause if findings else "healthy" if looked else "unknown",
         findings=tuple(_presentable(finding) for finding in findings),
         ledger=None if isinstance(cards, Unknown) else cards,
@@ -68,8 +70,19 @@ def _substance(snapshot: Snapshot) -> bool:
 def _presentable(finding: Finding) -> Finding:
     """Quotes of logs and launch lines without secrets."""
     return msgspec.structs.replace(
-        finding, summary=redact(finding.summary), evidence=tuple(redact(line) for line in finding.evidence)
+        finding, summary=_quoted(finding.summary), evidence=tuple(_quoted(line) for line in finding.evidence)
     )
+
+
+def _quoted(text: str) -> str:
+    """Of an exception's own words only those that are known: they may be a value, and so what a user wrote."""
+    text = redact(text)
+    found = _EXCEPTION.search(text)
+    if found is None:
+        return text
+    from unfrag.allowed.line import allow  # with long lists
+
+    return text[: found.end()] + allow(text[found.end() :]).text
 
 
 def _unexplained_failure(snapshot: Snapshot, findings: list[Finding]) -> str | None:

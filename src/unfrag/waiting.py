@@ -9,6 +9,7 @@ import httpx
 
 from unfrag.errors import NeverReady
 from unfrag.probes import http
+from unfrag.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ def wait_ready(
                 pass
             if int(seconds) > shown:
                 shown = int(seconds)
-                progress(f"{shown:3d} s  {''.join(last(1))[:100]}")
+                progress(f"{shown:3d} s  {redact(''.join(last(1)))[:100]}")
             time.sleep(_POLL_SECONDS)
 
 
@@ -69,4 +70,4 @@ def tail(log: Path | None, lines: int) -> list[str]:
 
 
 def _last_words(last: list[str]) -> str:
-    return "; the last lines of its log:\n  " + "\n  ".join(line[:200] for line in last) if last else ""
+    return "; the last lines of its log:\n  " + "\n  ".join(redact(line)[:200] for line in last) if last else ""

@@ -10,6 +10,7 @@ import msgspec
 from unfrag.bench.sampler import Sample
 from unfrag.errors import UsageError
 from unfrag.files import write_atomically
+from unfrag.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +77,9 @@ class Result(msgspec.Struct, frozen=True):
     schema_version: int = SCHEMA_VERSION
 
     def write(self, path: Path) -> None:
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=1))
+        """For its owner alone: it holds the line that the server was started with, if without keys."""
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=1), private=True)
+        path.chmod(0o600)
 
 
 def read_result(path: Path) -> Result:
@@ -119,7 +122,7 @@ def summarise(
         kv_usage_mean=mean(usage),
         kv_usage_peak=max(usage, default=None),
         tokens_per_mib=mean(s.tokens_per_mib for s in during if s.tokens_per_mib is not None),
-        errors=tuple(sorted({r.error for r in requests if r.error}))[:5],
+        errors=tuple(sorted({redact(r.error) for r in requests if r.error}))[:5],
         samples=tuple(samples),
     )
 

@@ -11,6 +11,7 @@ from unfrag.bench.result import MaxConcurrency, Repeat, Result, Trial, summarise
 from unfrag.bench.sampler import Sampler
 from unfrag.facts import Launch, Metrics, Pool, Unknown
 from unfrag.probes import http, launch
+from unfrag.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,9 +87,9 @@ def _result(
     line = launch.of_server(url)
     return Result(
         label=label,
-        target=url,
+        target=redact(url),
         engine_version=None if isinstance(version, Unknown) else version,
-        command=line.command if isinstance(line, Launch) else None,
+        command=redact(line.command) if isinstance(line, Launch) else None,
         workload=workload.description,
         in_flight=plan.in_flight,
         repeats=tuple(repeats),

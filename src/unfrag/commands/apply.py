@@ -117,7 +117,7 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]
 
     said = shlex.join(args.flags)
     short = next((word for word in args.flags if word.startswith("-") and not word.startswith("--")), None)
-    alone = next((f"{words[0]} behind {flag}" for flag, words in strays(said).items()), None)
+    alone = next((f"{_shown(flag, words[0])} behind {flag}" for flag, words in strays(said).items()), None)
     if args.flags and not args.flags[0].startswith("-"):
         alone = args.flags[0]
     if short is not None and not short[1:].replace(".", "").isdecimal():
@@ -133,6 +133,13 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]
     if not wanted and not args.unset and not args.redo:
         raise UsageError("nothing to change: put flags behind --, name a plan with --plan, or a flag with --unset")
     return wanted, expected
+
+
+def _shown(flag: str, value: str) -> str:
+    from unfrag.redaction import TAKEN
+    from unfrag.redaction.names import is_secret
+
+    return TAKEN if is_secret(flag) else value
 
 
 def _planned(launcher: Launcher, given: dict[str, str | None], args: argparse.Namespace) -> tuple[Change, list[str]]:

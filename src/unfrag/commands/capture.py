@@ -12,16 +12,22 @@ if TYPE_CHECKING:
 
 NAME = "capture"
 _NOTHING = "is the server up? Give --log or --evidence too"
+_KNOWN = "log.txt: {:,} of {:,} lines are known messages; of the rest, what is not known is there only as its shape"
+_RAW = "raw: what users wrote, and keys of unknown forms, may be inside; look through it before you pass it on"
 EXAMPLES = """\
   unfrag capture --log /root/workspace/glm_vllm.log
   unfrag capture --evidence ./incident-42 --out incident-42.unfrag.tar.gz
   unfrag capture --dry-run
+  unfrag capture --raw --log vllm.log            keeps all words, less known forms of keys and prompts
 """
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     diagnose.prepare_target(parser)
     parser.add_argument("--out", type=Path, help="the file to write (default: unfrag-TIME.unfrag.tar.gz here)")
+    parser.add_argument(
+        "--raw", action="store_true", help="keep all words of the log, less known forms of keys and prompts"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only list what would be inside")
     parser.add_argument("--json", action="store_true")
 
@@ -40,18 +46,21 @@ def run(args: argparse.Namespace) -> int:
     snapshot = diagnose.snapshot_of(args)
     if not diagnosis.has_evidence(snapshot):
         raise NotEnoughEvidence(f"nothing to capture at {snapshot.target}: {_NOTHING}")
-    text = io.StringIO()
-    found = diagnosis.diagnose(snapshot, rules.load_thresholds())
-    render(found, Console(file=text, width=120, no_color=True))
+    text, facts = io.StringIO(), capture.facts_of(snapshot, args.raw)
+    render(diagnosis.diagnose(facts, rules.load_thresholds()), Console(file=text, width=120, no_color=True))
     log = args.log or (args.evidence / "log.txt" if args.evidence and args.evidence.is_dir() else None)
-    files = capture.files_of(snapshot, text.getvalue(), log)
+    files, known = capture.files_of(facts, text.getvalue(), log, args.raw)
     path = args.out or Path(time.strftime("unfrag-%Y%m%d-%H%M%S") + capture.SUFFIX)
     console = err()
     if path.exists() and not args.dry_run:
         raise UsageError(f"{path} exists; choose another --out")
-    console.print(f"{path} {'would hold' if args.dry_run else 'holds'}, without prompts, tokens and keys:")
+    console.print(f"{path} {'would hold' if args.dry_run else 'holds'}:", markup=False)
     for name, content in files.items():
         console.print(f"  {name:16} {size(len(content.encode()))}")
+    if known is not None:
+        console.print(_KNOWN.format(known.known, known.lines), markup=False)
+    if args.raw:
+        console.print(_RAW, markup=False)
     if not args.dry_run:
         capture.pack(files, path)
         console.print(f"read it with: unfrag diagnose --evidence {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
 from unfrag.files import write_atomically
 from unfrag.launchers import Edit
+from unfrag.launchers.diff import diff
 from unfrag.launchers.history import History, Kept, digest
 from unfrag.launchers.lock import only_one
 from unfrag.launchers.steps import content_of, is_healthy, put, restart
 from unfrag.launchers.verify import problems
-from unfrag.redaction import redact
 from unfrag.session import undisturbed
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ class Change:
 
     def diff(self) -> str:
         """Unified diff of the file, without keys."""
-        before, after = (text.decode("utf-8", "replace").splitlines() for text in (self.spec.content, self.content))
-        lines = difflib.unified_diff(before, after, str(self.spec.path), str(self.spec.path), lineterm="")
-        return "\n".join(map(redact, lines))
+        return diff(self.spec.content, self.content, str(self.spec.path))
 
 
 def plan(launcher: Launcher, edit: Edit) -> Change:

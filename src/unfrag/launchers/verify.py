@@ -10,6 +10,7 @@ import httpx
 from unfrag.commandline import read_flags
 from unfrag.facts import Metrics, Unknown
 from unfrag.probes import http
+from unfrag.redaction.names import is_secret
 
 if TYPE_CHECKING:
     from unfrag.launchers import Edit
@@ -47,6 +48,8 @@ def not_in_effect(running: dict[str, str | None], edit: Edit) -> list[str]:
     for flag, value in edit.flags.items():
         if flag not in running:
             found.append(f"{flag} is not in the running command")
+        elif running[flag] != value and is_secret(flag):
+            found.append(f"{flag} has another value in the running command")
         elif running[flag] != value:
             found.append(f"{flag} is {running[flag]} in the running command, wanted {value}")
     gone = [flag for flag in edit.removed if flag not in edit.flags]

@@ -38,7 +38,7 @@ _SHORT_NAMES = {
     "ep": "--expert-parallel-size",
     "q": "--quantization",
 }
-_ALIASES = {
+ALIASES = {
     "--tp": "--tensor-parallel-size",
     "--tp-size": "--tensor-parallel-size",
     "--pp": "--pipeline-parallel-size",
@@ -68,7 +68,7 @@ def of_text(command: str, source: str) -> Launch | Unknown:
     flags |= {_SHORT_NAMES[found[1]]: found[2] for found in _SHORT.finditer(joined)}
     for found in _PROSE.finditer(joined):
         flags.setdefault(_SHORT_NAMES[found[1].lower()], found[2])
-    flags |= {_ALIASES[name]: value for name, value in flags.items() if name in _ALIASES}
+    flags |= {ALIASES[name]: value for name, value in flags.items() if name in ALIASES}
     env = {found[1]: _bare(found[2]) for found in _ENV.finditer(command)}
     env |= {found[1]: found[2] for found in _YAML_ENV.finditer(command)}
     return Launch(command, flags, source, env)

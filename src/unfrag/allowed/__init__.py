@@ -1,0 +1,12 @@
+"""What may leave the machine in a capture: only what is known to be harmless; everything else as its shape.
+
+A word stays when a program is known to say it: in a message of vLLM, PyTorch or another that the doctor reads, as an
+identifier, a flag, a number with its unit, the name of a model or a card. All else becomes ``[text of 31 characters]``.
+
+``vocabulary``  which words are known
+``phrases``     which words stand together in known messages
+``tokens``      one word: a number, a path, a version, a flag
+``line``        one line, word by word
+``log``         a whole log: what stands before a message, tracebacks
+``facts``       the facts of a diagnosis, field by field
+"""
