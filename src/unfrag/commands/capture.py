@@ -49,14 +49,14 @@ def run(args: argparse.Namespace) -> int:
     console = err()
     if path.exists() and not args.dry_run:
         raise UsageError(f"{path} exists; choose another --out")
-    console.print(f"{path} {'would hold' if args.dry_run else 'holds'}, without prompts, tokens and keys:")
+    console.print(f"{path} {'would hold' if args.dry_run else 'holds'}, without prompts, tokens and keys:", markup=False)
     for name, content in files.items():
         console.print(f"  {name:16} {size(len(content.encode()))}")
     if not args.dry_run:
         capture.pack(files, path)
-        console.print(f"read it with: unfrag diagnose --evidence {path}")
+        console.print(f"read it with: unfrag diagnose --evidence {path}", markup=False)
     if args.json:
         print_json({"schema_version": 1, "path": None if args.dry_run else str(path), "files": list(files)})
     elif not args.dry_run:
-        out().print(str(path))
+        out().print(str(path), markup=False)
     return 0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
-import msgspec
 
+from unfrag.decode import decoded
 from unfrag.errors import UsageError
 from unfrag.facts import NO_ANSWER, NO_SERVER, Unknown
 from unfrag.probes import health, metrics
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unfrag.facts import Metrics, Pool
 
 TIMEOUT_SECONDS = 2.0
-_LARGEST_BODY = 32 << 20
+_LARGEST_BODY = 8 << 20
 _REDIRECTS = 3
 
 
@@ -83,23 +83,23 @@ def read_metrics(server: httpx.Client) -> Metrics | Unknown:
 def read_model(server: httpx.Client) -> tuple[str | Unknown, int | Unknown]:
     """(served model name, its maximum length) of the first model."""
     try:
-        first: Any = msgspec.json.decode(_good(server, "/v1/models"))["data"][0]
+        first: Any = decoded(_good(server, "/v1/models"), "it")["data"][0]
         length = first.get("max_model_len")
     except _Faulty as fault:
         return Unknown(str(fault)), Unknown(str(fault))
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (UsageError, LookupError, TypeError, AttributeError):
         unknown = Unknown("/v1/models does not answer as OpenAI's API does")
         return unknown, unknown
-    return str(first.get("id")), length if isinstance(length, int) else Unknown("/v1/models does not say")
+    return str(first.get("id"))[:500], length if isinstance(length, int) else Unknown("/v1/models does not say")
 
 
 def read_version(server: httpx.Client) -> str | Unknown:
     """The engine's version."""
     try:
-        return str(msgspec.json.decode(_good(server, "/version"))["version"])
+        return str(decoded(_good(server, "/version"), "it")["version"])[:200]
     except _Faulty as fault:
         return Unknown(str(fault))
-    except (ValueError, LookupError, TypeError):
+    except (UsageError, LookupError, TypeError):
         return Unknown("/version does not answer as vLLM does")
 
 
