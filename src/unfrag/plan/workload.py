@@ -58,8 +58,8 @@ def of_trace(path: Path, limit: int = 1_000_000) -> Workload:
     lengths: list[int] = []
     seen: set[int] = set()
     try:
-        if not path.is_file():
-            raise UsageError(f"--trace {path}: no such file")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--trace {path} is no regular file")
         with path.open(encoding="utf-8", errors="replace") as stream:
             while line := stream.readline(_LONGEST_LINE):
                 try:

@@ -6,6 +6,7 @@ Each question has a time limit as a whole: a server that trickles or redirects f
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 2.0
 _LARGEST_BODY = 8 << 20
 _REDIRECTS = 3
+_OF_A_ROUTE = re.compile(r"/(?:v1(?:/[a-z_/]{0,60})?|health|metrics)/?$")  # people paste the address of a route
 
 
 class _Faulty(Exception):
@@ -42,11 +44,13 @@ def client(url: str, key: str | None = None) -> httpx.Client:
     """
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
     except ValueError:
         good = False
     if not good:
-        raise UsageError(f"--url {url!r} is no address; write http://HOST:PORT")
+        raise UsageError(f"--url {url[:200]!r} is no address; write http://HOST:PORT")
+    if (wrong := _OF_A_ROUTE.search(parts.path)) is not None:
+        raise UsageError(f"--url {url[:200]}: leave {wrong[0]} away; the address of the server itself is wanted")
     return httpx.Client(
         base_url=url,
         timeout=TIMEOUT_SECONDS,
@@ -128,6 +132,9 @@ def _ask(server: httpx.Client, path: str) -> tuple[int, bytes]:
     except httpx.TimeoutException:
         raise _Faulty(f"{NO_ANSWER} within {TIMEOUT_SECONDS:.0f} s") from None
     except httpx.ConnectError as fault:
+        if "WRONG_VERSION_NUMBER" in str(fault):
+            raise _Faulty(f"{NO_SERVER}: it speaks http, not https; write http://… instead") from None
         raise _Faulty(f"{NO_SERVER} ({fault})") from None
-    except httpx.HTTPError as fault:
-        raise _Faulty(f"{path}: {fault or type(fault).__name__}") from None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as fault:
+        hint = "; does it speak https?" if isinstance(fault, httpx.RemoteProtocolError) else ""
+        raise _Faulty(f"{path}: {fault or type(fault).__name__}{hint}") from None

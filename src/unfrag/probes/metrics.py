@@ -26,7 +26,7 @@ _SUMS = {
     "hit_rate": ("sglang:cache_hit_rate",),
 }
 _SAMPLE = re.compile(
-    r"^\s*(?:# (?:TYPE|HELP) .*|[A-Za-z:]\w*[_:][\w:]*(?:\{[^{}]*\})?\s+[-+]?(?:\d[\w.+-]*|NaN|Inf)(?:\s+\d+)?)"
+    r"^\s*(?:# (?:TYPE|HELP) .*|[A-Za-z:](?=\w*[_:])[\w:]*(?:\{[^{}]*\})?\s+[-+]?(?:\d[\w.+-]*|NaN|Inf)(?:\s+\d+)?)"
 )
 _SUFFIX = re.compile(r"_(?:total|sum|count|bucket|created)$")
 _USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")

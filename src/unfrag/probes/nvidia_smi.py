@@ -110,7 +110,7 @@ class _Reader:
         except csv.Error:
             return
         cells = [cell.strip() for cell in row]
-        names = [_NAMES.get(name, name) for name in (re.sub(r"\s*\[.*", "", cell) for cell in cells)]
+        names = [_NAMES.get(name, name) for name in (re.sub(r"(?<!\s)\s*\[.*", "", cell) for cell in cells)]
         if len(names) > 1 and names[0] in (*_HEADER, "memory.total", "memory.used", "used_memory", "process_name"):
             self._header = names
             self.lists_processes = self.lists_processes or "pid" in names
