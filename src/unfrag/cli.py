@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end_in_order)
     _write_whatever_there_is()
     args = argparse.Namespace()
+    if (reports := sys.modules.get("unfrag.reports")) is not None:
+        reports.nothing_printed()
     try:
         _must_be_a_verb(words)
         args, rest = _parser().parse_known_args(words)

@@ -34,6 +34,11 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
+def nothing_printed() -> None:
+    """One run of the command begins."""
+    _printed.clear()
+
+
 def printed() -> bool:
     """Has JSON been printed?"""
     return bool(_printed)
