@@ -38,6 +38,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 def live(asked: Asked) -> Snapshot:
     """A running server, and its machine when it is this one. Probes run side by side."""
+    from unfrag.probes import http
+
+    http.address(asked.url)
     here = host.is_here(asked.url)
     elsewhere = Unknown(f"{asked.url} is on another machine: run unfrag there for its cards and memory")
     with ThreadPoolExecutor(5) as pool:
@@ -192,7 +195,9 @@ def _context(path: Path) -> tuple[dict[str, str], Unknown]:
         raw = decoded(text, path.name, dict[str, object])
     except UsageError as fault:
         return {}, Unknown(str(fault))
-    return {key: _said(value)[:_LONGEST_WORDS] for key, value in raw.items() if value not in (None, "", [], {})}, _NOT_GIVEN
+    return {
+        key: _said(value)[:_LONGEST_WORDS] for key, value in raw.items() if value not in (None, "", [], {})
+    }, _NOT_GIVEN
 
 
 def _said(value: object) -> str:

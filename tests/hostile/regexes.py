@@ -19,8 +19,51 @@ import unfrag
 # What reads no text of strangers; and the redaction, which has lines of its own to be measured by.
 SKIPPED = ("unfrag.engine", "unfrag.rig", "unfrag.__main__", "unfrag.bench.guidellm_child", "unfrag.redaction")
 OF_OUR_OWN = ("unfrag.probes.log.pattern._SPACE", "unfrag.probes.log.pattern._HOLE")  # run over our own templates
-SEEDS = ("1", "1,", "1.", "1x", "9 ", " ", "\t \n", "\n", "a", "A", "A_", "a.", "a-", "-", "--", "=", "a=", "a='", "a: ", "'")
-SEEDS += ('"', "(", "[", "{", "|", "| ", "\\", "\\\n", "/", "/a", ":", "1:", "%", "%(", ",", ", ", "#", "\x1b[", "...", "é", "1GB ")
+SEEDS = (
+    "1",
+    "1,",
+    "1.",
+    "1x",
+    "9 ",
+    " ",
+    "\t \n",
+    "\n",
+    "a",
+    "A",
+    "A_",
+    "a.",
+    "a-",
+    "-",
+    "--",
+    "=",
+    "a=",
+    "a='",
+    "a: ",
+    "'",
+)
+SEEDS += (
+    '"',
+    "(",
+    "[",
+    "{",
+    "|",
+    "| ",
+    "\\",
+    "\\\n",
+    "/",
+    "/a",
+    ":",
+    "1:",
+    "%",
+    "%(",
+    ",",
+    ", ",
+    "#",
+    "\x1b[",
+    "...",
+    "é",
+    "1GB ",
+)
 WORD = re.compile(r"[A-Za-z#][A-Za-z]{1,30}")
 LENGTH = 8000
 SLOW_SECONDS, MOST_SECONDS = 0.03, 0.5

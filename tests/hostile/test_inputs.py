@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.hostile import makers
 from tests.hostile.cases import everything
 from tests.hostile.zygote import SECONDS
+from unfrag import cli
 
 CASES = list(everything())
 MOST_MIB = 477  # 500 MB
@@ -46,8 +48,10 @@ def made(folder, files):
 
 
 def seen(folder):
-    places = (folder, folder.parent / f"{folder.name}-state")
-    return {str(path): path.lstat().st_mtime_ns for place in places for path in [place, *place.rglob("*")] if path.exists()}
+    """Everything there is, and when each file was last written."""
+    state = folder.parent / f"{folder.name}-state"
+    there = [path for place in (folder, state) for path in place.rglob("*")]
+    return {str(path): path.is_dir() or path.lstat().st_mtime_ns for path in there}
 
 
 @pytest.mark.parametrize(("files", "words", "codes"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
@@ -120,3 +124,17 @@ def test_a_mistake_is_answered_with_what_was_meant(zygote, tmp_path, words, said
     cost, _, err = run(zygote, made(tmp_path / "in", {"config.json": "{}"}), words)
     assert cost["code"] in (2, 3)
     assert said in err or words[0] == "plan"
+
+
+ABSURD = (0, -1, 0.5, 1, 1e308, 10**30, 2**40, "8", [], {}, [[1]], True, [10**30])
+
+
+@pytest.mark.parametrize("field", [*makers.MODEL, "head_dim", "sliding_window", "num_experts", "kv_lora_rank"])
+def test_any_field_of_a_model_may_be_absurd(tmp_path, capsys, field):
+    path = tmp_path / "config.json"
+    for value in ABSURD:
+        path.write_text(makers.model(**{field: value}))
+        code = cli.main(["plan", "--config", str(path), "--gpu", "H100", "--formula", "--json"])
+        err = capsys.readouterr().err
+        assert code in (0, 1, 2, 3), (value, err)
+        assert len(err.splitlines()) <= 1

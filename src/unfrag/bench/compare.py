@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from unfrag.bench.result import Repeat, Result
 
 
+_LARGEST_CHANGE = 1e6
 _LARGEST = 1e18  # beyond it nothing was measured: the value is unknown
 
 
@@ -70,6 +71,8 @@ def _cells(columns: list[list[float | None]] | list[list[float]]) -> tuple[Cell,
         median = statistics.median(known) if known else None
         base = cells[0].median if cells else None
         change = median / base - 1 if median is not None and base else None
+        if change is not None and abs(change) > _LARGEST_CHANGE:
+            change = None  # against nearly nothing everything is endlessly more
         cells.append(Cell(median, min(known, default=None), max(known, default=None), change))
     return tuple(cells)
 

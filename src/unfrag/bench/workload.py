@@ -117,5 +117,7 @@ def _row(path: Path, number: int, line: bytes, output_tokens: int) -> Prompt:
         raise UsageError(f'{path}, line {number}: want {{"prompt": "…"}}, found no text under "prompt"')
     wanted = row.get("output_tokens_count", output_tokens)
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= _MOST_OUTPUT:
-        raise UsageError(f"{path}, line {number}: output_tokens_count must be a whole number from 1 to {_MOST_OUTPUT:,}")
+        raise UsageError(
+            f"{path}, line {number}: output_tokens_count must be a whole number from 1 to {_MOST_OUTPUT:,}"
+        )
     return Prompt(text, wanted)

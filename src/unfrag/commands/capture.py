@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     console = err()
     if path.exists() and not args.dry_run:
         raise UsageError(f"{path} exists; choose another --out")
-    console.print(f"{path} {'would hold' if args.dry_run else 'holds'}, without prompts, tokens and keys:", markup=False)
+    console.print(
+        f"{path} {'would hold' if args.dry_run else 'holds'}, without prompts, tokens and keys:", markup=False
+    )
     for name, content in files.items():
         console.print(f"  {name:16} {size(len(content.encode()))}")
     if not args.dry_run:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from unfrag.errors import UsageError
 from unfrag.decode import decoded
+from unfrag.errors import UsageError
 from unfrag.files import open_private, private_folder, read_file, write_atomically
 from unfrag.guard.policy import State
 

@@ -166,7 +166,9 @@ def read(raw: Any) -> Architecture:
         index_heads=get.count("index_n_heads") or (32 if model_type == "glm_moe_dsa" else 64),
         sliding_window=get.count("sliding_window"),
         longest=get.count("max_position_embeddings"),
-        dtype=str(config.get("torch_dtype") or config.get("dtype") or "bfloat16").removeprefix("torch.")[:_LONGEST_WORD],
+        dtype=str(config.get("torch_dtype") or config.get("dtype") or "bfloat16").removeprefix("torch.")[
+            :_LONGEST_WORD
+        ],
         quantization=quantization,
         state=_state(get),
         state_dtype=str(config.get("mamba_ssm_cache_dtype", config.get("mamba_ssm_dtype", "auto")))[:_LONGEST_WORD],

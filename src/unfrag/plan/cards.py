@@ -11,7 +11,6 @@ import msgspec
 from unfrag import data
 from unfrag.errors import UsageError
 
-
 _LONGEST_NAME = 100
 
 

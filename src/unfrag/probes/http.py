@@ -9,7 +9,7 @@ import os
 import re
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 2.0
 _LARGEST_BODY = 8 << 20
 _REDIRECTS = 3
+_LONGEST_URL = 2000
+_SAID = re.compile(rf"[\x21-\x7e\xa1-\ud7ff]{{1,{_LONGEST_URL}}}")
 _OF_A_ROUTE = re.compile(r"/(?:v1(?:/[a-z_/]{0,60})?|health|metrics)/?$")  # people paste the address of a route
 
 
@@ -42,15 +44,7 @@ def client(url: str, key: str | None = None) -> httpx.Client:
     Raises:
         UsageError: this is no address of a server.
     """
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"--url {url[:200]!r} is no address; write http://HOST:PORT")
-    if (wrong := _OF_A_ROUTE.search(parts.path)) is not None:
-        raise UsageError(f"--url {url[:200]}: leave {wrong[0]} away; the address of the server itself is wanted")
+    parts = address(url)
     return httpx.Client(
         base_url=url,
         timeout=TIMEOUT_SECONDS,
@@ -59,6 +53,20 @@ def client(url: str, key: str | None = None) -> httpx.Client:
         verify=parts.scheme == "https" and not is_here(url),
         headers={"Authorization": f"Bearer {key}"} if key else {},
     )
+
+
+def address(url: str) -> SplitResult:
+    """The parts of a server's address. Raises UsageError: it is none, or one of a route."""
+    try:
+        parts = urlsplit(url[:_LONGEST_URL])
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _SAID.fullmatch(url)
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"--url {url[:200]!r} is no address; write http://HOST:PORT")
+    if (wrong := _OF_A_ROUTE.search(parts.path)) is not None:
+        raise UsageError(f"--url {url[:200]}: leave {wrong[0]} away; the address of the server itself is wanted")
+    return parts
 
 
 def own_token() -> dict[str, str]:

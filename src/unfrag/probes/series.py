@@ -27,8 +27,12 @@ _ENGINE_LINE = re.compile(
 _LOG_LINE = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR)\b|Loading safetensors|it/s\]")
 _TIMES = re.compile(r"(?:hours?|days?|time|minutes?|requests|小时|时间|天)\b[\s|:]", re.IGNORECASE)
 _UNIT = re.compile(r"(?<![A-Za-z])([KMGT]i?B|[KMG]i)\b", re.IGNORECASE)
-_AMOUNT = re.compile(r"(?<![\w.:/-])([0-9][0-9,]{0,30}(?:\.[0-9]{1,30})?)\s{0,20}([KMGT]i?B?|bytes)?(?![\w.:-]|\s*%)", re.IGNORECASE)
-_COLUMN = re.compile(r"([A-Za-z_][\w.()]{0,60})\s?[=:]\s?([0-9][0-9,.]{0,30})\s?([KMGT]i?B?|bytes)?(?![\w%])", re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"(?<![\w.:/-])([0-9][0-9,]{0,30}(?:\.[0-9]{1,30})?)\s{0,20}([KMGT]i?B?|bytes)?(?![\w.:-]|\s*%)", re.IGNORECASE
+)
+_COLUMN = re.compile(
+    r"([A-Za-z_][\w.()]{0,60})\s?[=:]\s?([0-9][0-9,.]{0,30})\s?([KMGT]i?B?|bytes)?(?![\w%])", re.IGNORECASE
+)
 _NOISE = re.compile(
     r"\([^()]{0,300}\)|/\s{0,9}[0-9.,]{1,30}\s{0,9}[KMGT]i?B?\b|\d{4}[-/]\d\d[-/]\d\d\S*|\b\d\d[-/]\d\d\b|\b\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
     r"|[+~]?\b\d{1,20}(?:\.\d{1,20})?\s?(?:hours?|hrs?|h|days?|d|minutes?|min|m|weeks?|w|seconds?|secs?|s|周|天|小时|分钟|点)(?![A-Za-z])"

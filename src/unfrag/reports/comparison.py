@@ -34,14 +34,10 @@ def _cell(row: Row, cell: Cell) -> str:
     if cell.change is not None and round(cell.change * 100):
         good = (cell.change < 0) == (row.better == "lower")
         colour = "default" if row.better == "neither" else "green" if good else "red"
-        text += f" [{colour}]{_percent(cell.change)}[/{colour}]"
+        text += f" [{colour}]{cell.change:+.0%}[/{colour}]"
     if cell.low is not None and cell.high is not None and _number(cell.low) != _number(cell.high):
         text += f"\n[dim]{_number(cell.low)} to {_number(cell.high)}[/dim]"
     return text
-
-
-def _percent(change: float) -> str:
-    return f"{change:+.0%}" if abs(change) < 1000 else f"more than {'+' if change > 0 else '-'}1000 times"
 
 
 def _number(value: float) -> str:

@@ -24,7 +24,10 @@ _EXPERTS = re.compile(r"(?<!\d)(\d{1,6})\s?x\s?(\d{1,6}(?:\.\d{1,6})?)\s?B\b", r
 _BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d{1,8}(?:\.\d{1,8})?)\s?B(?![A-Za-z0-9])", re.IGNORECASE)
 _SHARED_IN_EXPERTS = 0.83  # 8x7B has 46.7 billion parameters, not 56: attention is shared
 _CARDS = re.compile(r"(?<!\d)(\d{1,9})\s?[x×*]\s?[A-Za-z]")
-_CARD_GB = re.compile(r"(?<![\d.])(\d{1,8}(?:\.\d{1,8})?)\s?(?:GiB|GB|G)\b(?!\s{0,20}(?:RAM|of RAM|host|system|memory for))", re.IGNORECASE)
+_CARD_GB = re.compile(
+    r"(?<![\d.])(\d{1,8}(?:\.\d{1,8})?)\s?(?:GiB|GB|G)\b(?!\s{0,20}(?:RAM|of RAM|host|system|memory for))",
+    re.IGNORECASE,
+)
 _RAM = re.compile(
     r"(?<![\d.])(\d{1,8}(?:\.\d{1,8})?)\s?(TB|TiB|GB|GiB|G)\s{0,20}(?:of\s{1,20})?(?:RAM|host|system mem|DRAM|DDR|memory\b)",
     re.IGNORECASE,
