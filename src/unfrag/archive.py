@@ -1,11 +1,11 @@
-"""One file out of a gzipped tar that may be hostile: within a budget of bytes and of members, whatever its headers say."""
+"""One file out of a gzipped tar that may be hostile: within a budget of bytes and members, whatever it says."""
 
 from __future__ import annotations
 
 import gzip
 import tarfile
 import zlib
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,13 +48,13 @@ def member(path: Path, name: str, largest: int) -> bytes | None:
     raise ValueError(f"it has more than {_MOST_MEMBERS} members")
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
+def _exactly(stream: gzip.GzipFile, size: int) -> bytes:
     content = stream.read(size)
     if len(content) < size:
         raise EOFError("it ends in the middle")
     return content
 
 
-def _pass_over(stream: BinaryIO, size: int) -> None:
+def _pass_over(stream: gzip.GzipFile, size: int) -> None:
     while size > 0:
         size -= len(_exactly(stream, min(size, _STEP)))

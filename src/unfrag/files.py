@@ -8,7 +8,6 @@ import os
 import secrets
 import stat
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.errors import UsageError
@@ -16,6 +15,7 @@ from unfrag.handles import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LARGEST = 16 << 20  # of a file that is read as a whole
 _KEPT_ATTRIBUTES = ("user.", "system.posix_acl_access", "security.selinux")
@@ -25,9 +25,9 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def write_atomically(path: Path, content: bytes, private: bool = False) -> None:
     """Replace a file's content: afterwards it holds the old bytes or the new, whatever happens in between.
 
-    Works on handles, so that nobody who may rename in that folder gets at another file; see ``handles`` for links. Mode,
-    owner, times, labels and access lists stay. A file whose owner or group this user cannot give to the new one is
-    refused rather than taken over. Its other hard links keep the old bytes: they may be somebody's backup.
+    Works on handles, so that nobody who may rename in that folder gets at another file; see ``handles`` for links.
+    Mode, owner, times, labels and access lists stay. A file whose owner or group this user cannot give to the new one
+    is refused rather than taken over. Its other hard links keep the old bytes: they may be somebody's backup.
 
     Args:
         private: a new file is its owner's alone, whatever the umask says.

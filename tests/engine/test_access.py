@@ -57,8 +57,10 @@ def test_what_a_proxy_passed_on_wants_the_token(caller, header, value, monkeypat
 
 @pytest.mark.parametrize(
     "host",
-    ["", " ", "x@127.0.0.1", "127.0.0.1@evil", "127.0.0.1.evil", "127.1", "localhost:99999999", "localhost, evil"]
-    + ["[::1", "::1", "[::1]evil", "localhost/", "2130706433", "0x7f000001", "localhost#", "évil"],
+    [
+        *("", " ", "x@127.0.0.1", "127.0.0.1@evil", "127.0.0.1.evil", "127.1", "localhost:99999999", "localhost, evil"),
+        *("[::1", "::1", "[::1]evil", "localhost/", "2130706433", "0x7f000001", "localhost#", "évil"),
+    ],
 )
 def test_a_host_that_is_no_plain_name_of_this_machine(host):
     raw = [(b"host", host.encode("latin-1", "replace"))]

@@ -146,8 +146,9 @@ def evil_pickle():
 
 def facts(**more):
     """Facts of a capture: all unknown but for what is given."""
-    names = ["engine", "engine_version", "model", "max_model_len", "pool", "metrics", "gpus", "log", "launch", "cards", "notes", "series", "host", "isolation"]
-    unknown = {name: {"type": "Unknown", "why": "not given"} for name in [*names, "allocator"]}
+    names = ["engine", "engine_version", "model", "max_model_len", "pool", "metrics", "gpus", "log", "launch", "cards"]
+    names += ["notes", "series", "host", "isolation", "allocator"]
+    unknown = {name: {"type": "Unknown", "why": "not given"} for name in names}
     return json.dumps({"target": "x", **unknown, **more}).encode()
 
 

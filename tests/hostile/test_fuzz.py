@@ -75,47 +75,44 @@ def test_any_configuration_is_planned_or_refused(kind, more, count):
         flags.flags(shape, mended[0] if mended else plan, ask)
 
 
-YAML = st.lists(
-    st.sampled_from(
-        [
-            "services:",
-            "vllm:",
-            "command:",
-            " ",
-            "\n",
-            "  ",
-            "- ",
-            "[",
-            "]",
-            "{",
-            "}",
-            "&a ",
-            "*a",
-            "<<: ",
-            "? ",
-            "!!int ",
-            "|",
-        ]
-        + [
-            "!!set ",
-            "!!binary ",
-            "!x ",
-            "'",
-            '"',
-            "---\n",
-            "%TAG ! x\n",
-            "#",
-            "a",
-            "1e9",
-            "2001-01-01",
-            "ports:",
-            "\t",
-            ">-",
-            ": ",
-        ]
+YAML_PARTS = (
+    *(
+        "services:",
+        "vllm:",
+        "command:",
+        " ",
+        "\n",
+        "  ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "&a ",
+        "*a",
+        "<<: ",
+        "? ",
+        "|",
+        ": ",
     ),
-    max_size=40,
-).map("".join)
+    *(
+        "!!int ",
+        "!!set ",
+        "!!binary ",
+        "!x ",
+        "'",
+        '"',
+        "---\n",
+        "%TAG ! x\n",
+        "#",
+        "a",
+        "1e9",
+        "2001-01-01",
+        "\t",
+        ">-",
+    ),
+)
+YAML = st.lists(st.sampled_from(YAML_PARTS), max_size=40).map("".join)
 
 
 @QUICK

@@ -42,8 +42,8 @@ def run(zygote, folder, words, stdin=os.devnull, **more):
 def made(folder, files):
     folder.mkdir()
     for name, content in files.items():
-        content = content() if callable(content) else content
-        (folder / name).write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+        said = content() if callable(content) else content
+        (folder / name).write_bytes(said.encode("utf-8", "surrogatepass") if isinstance(said, str) else said)
     return folder
 
 
@@ -85,7 +85,7 @@ def test_it_is_refused_or_taken_within_bounds(zygote, tmp_path, files, words, co
         ["guard", "--targets", "PLACE", "--once", "--dry-run"],
         ["bench", "--url", "http://127.0.0.1:1", "--output", "PLACE"],
     ],
-    ids=lambda words: " ".join(words),
+    ids=" ".join,
 )
 def test_what_has_no_end_is_refused(zygote, tmp_path, words, place):
     folder = made(tmp_path / "in", {"config.json": "{}", "log.txt": "INFO x\n", "a.conf": "[program:p]\ncommand=a\n"})

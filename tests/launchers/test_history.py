@@ -1,5 +1,7 @@
 """Backups are checked before they are used."""
 
+import os
+
 import pytest
 
 from unfrag.errors import UsageError
@@ -22,3 +24,13 @@ def test_a_damaged_record_hides_no_other(tmp_path):
     broken = history.keep(tmp_path / "a.conf", "p", b"2", b"3")
     (tmp_path / broken.id / "record.json").write_bytes(b"\x00{")
     assert len(history.all()) == 1
+
+
+def test_a_backup_that_cannot_be_kept_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="No space left"):
+        History(tmp_path / "changes").keep(tmp_path / "a.conf", "p", b"old", b"new")
+    assert list((tmp_path / "changes").iterdir()) == []

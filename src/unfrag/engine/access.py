@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "UNFRAG_TOKEN"
 # Whoever sends one of these passes on another's request, or says so.
-_PASSED_ON = ("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for")
-_PASSED_ON += ("true-client-ip", "cf-connecting-ip", "fastly-client-ip", "x-envoy-external-address", "x-remote-addr")
+_PASSED_ON = (
+    *("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for"),
+    *("true-client-ip", "cf-connecting-ip", "fastly-client-ip", "x-envoy-external-address", "x-remote-addr"),
+)
 _HOST = r"(?:\[(?P<six>[0-9a-f:.]{2,45})\]|(?P<name>[a-z0-9.-]{1,253}))(?::[0-9]{1,5})?"
 _HOST_HEADER = re.compile(_HOST, re.IGNORECASE)
 _ORIGIN = re.compile(f"https?://{_HOST}", re.IGNORECASE)
@@ -26,9 +28,9 @@ def refusal(request: Request) -> str | None:
 
     Allowed: a caller on this machine, or one with ``Authorization: Bearer $UNFRAG_TOKEN`` when that is set.
 
-    A request that a proxy passed on comes from the proxy's address, so with any header of a proxy only the token counts,
-    whatever that header says. A web page opened on this machine also calls from loopback; its browser sends ``Origin``:
-    a foreign one is refused, and so is a ``Host`` that is no plain name of this machine.
+    A request that a proxy passed on comes from the proxy's address, so with any header of a proxy only the token
+    counts, whatever that header says. A web page opened on this machine also calls from loopback; its browser sends
+    ``Origin``: a foreign one is refused, and so is a ``Host`` that is no plain name of this machine.
     """
     headers = request.headers
     token = os.environ.get(TOKEN_VARIABLE)

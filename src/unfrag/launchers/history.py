@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.files import write_atomically
+from unfrag.files import whole_folder, write_atomically
 from unfrag.paths import state_dir
 
 if TYPE_CHECKING:
@@ -59,13 +59,12 @@ class History:
         kept = Kept(f"{stamp}-{program}", str(path.resolve()), program, *hashes, "pending", was_up, was_stopped)
         folder = self._folder / kept.id
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.mkdir(mode=0o700)
+            with whole_folder(folder):
+                write_atomically(folder / "before", before, private=True)
+                write_atomically(folder / "after", after, private=True)
+                self.mark(kept, "pending")
         except OSError as fault:
             raise UsageError(f"no backup can be kept in {folder}: {fault.strerror}. Nothing was changed") from fault
-        write_atomically(folder / "before", before, private=True)
-        write_atomically(folder / "after", after, private=True)
-        self.mark(kept, "pending")
         return kept
 
     def keep_edit(self, kept: Kept, content: bytes) -> Path:
@@ -76,7 +75,7 @@ class History:
 
     def mark(self, kept: Kept, state: str) -> None:
         record = msgspec.structs.replace(kept, state=state)
-        write_atomically(self._folder / kept.id / "record.json", msgspec.json.encode(record))
+        write_atomically(self._folder / kept.id / "record.json", msgspec.json.encode(record), private=True)
 
     def before(self, kept: Kept) -> bytes:
         """The bytes from before the change. Raises UsageError: they are not what was kept."""

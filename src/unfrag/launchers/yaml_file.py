@@ -1,4 +1,4 @@
-"""YAML of a stranger: looked through before it is built, so that aliases and nesting cannot make it larger than it is."""
+"""YAML of a stranger: looked through before it is built, so that aliases and nesting make it no larger than it is."""
 
 from __future__ import annotations
 
