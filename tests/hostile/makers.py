@@ -124,7 +124,7 @@ def shared_blocks():
     return pickle.dumps([{"device": 0, "total_size": 1, "allocated_size": 0, "blocks": blocks}] * 10_000)
 
 
-def many_lists(number=12_000_000):
+def many_lists(number=5_000_000):
     return b"\x80\x04](" + b"]" * number + b"e."
 
 

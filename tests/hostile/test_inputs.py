@@ -88,7 +88,9 @@ def test_it_is_refused_or_taken_within_bounds(zygote, tmp_path, files, words, co
     ids=" ".join,
 )
 def test_what_has_no_end_is_refused(zygote, tmp_path, words, place):
-    folder = made(tmp_path / "in", {"config.json": "{}", "log.txt": "INFO x\n", "a.conf": "[program:p]\ncommand=a\n"})
+    folder = made(
+        tmp_path / "in", {"config.json": makers.model(), "log.txt": "INFO x\n", "a.conf": "[program:p]\ncommand=a\n"}
+    )
     if place == "pipe":
         os.mkfifo(place := str(folder / "pipe"))
     cost, _, err = run(zygote, folder, [place if word == "PLACE" else word for word in words])
