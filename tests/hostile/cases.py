@@ -299,7 +299,7 @@ def numbers():
         ["--model", "a\x1bb", "--as", "kubernetes"],
         ["--model=--trust-remote-code"],
         ["--tp", "1000000"],
-        ["--svg", "/dev/null"],
+        ["--svg", "."],
         ["--svg", "/proc/x"],
         ["--svg", "\udcff/\udcfe"],
     ):
@@ -448,7 +448,7 @@ def settings():
         words = [*EVIDENCE, "--thresholds", "t.toml"]
         yield f"thresholds: {name}", {"t.toml": text, "log.txt": "INFO x\n"}, words, (2,)
     for name, text in {"deep": m.DEEP, "noise": m.noise(), "a dns of digits": '[{"dns": "a:99999999999"}]'}.items():
-        words = ["guard", "--targets", "t.json", "--once", "--dry-run", "--log", "/dev/null"]
+        words = ["guard", "--targets", "t.json", "--once", "--dry-run", "--log", "audit"]
         yield f"targets: {name}", {"t.json": text}, words, (2,)
     for name, text in {
         "deep": m.DEEP,

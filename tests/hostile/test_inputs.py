@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -83,7 +82,6 @@ def test_it_is_refused_or_taken_within_bounds(zygote, tmp_path, files, words, co
         ["apply", "--compose", "PLACE", "--dry-run", "--", "--seed", "7"],
         ["apply", "--config", "a.conf", "--program", "p", "--plan", "PLACE", "--dry-run"],
         ["guard", "--targets", "PLACE", "--once", "--dry-run"],
-        ["bench", "--url", "http://127.0.0.1:1", "--output", "PLACE"],
     ],
     ids=" ".join,
 )
@@ -96,7 +94,15 @@ def test_what_has_no_end_is_refused(zygote, tmp_path, words, place):
     cost, _, err = run(zygote, folder, [place if word == "PLACE" else word for word in words])
     assert (cost["code"], "Traceback" in err) == (2, False), err
     assert len(err.strip().splitlines()) == 1
-    assert Path("/dev/zero").is_char_device()
+
+
+def test_a_result_does_not_replace_a_pipe(zygote, tmp_path):
+    folder = made(tmp_path / "in", {})
+    os.mkfifo(folder / "pipe")
+    cost, _, err = run(zygote, folder, ["bench", "--url", "http://127.0.0.1:1", "--output", "pipe"])
+    assert cost["code"] == 2
+    assert "no regular file" in err
+    assert (folder / "pipe").is_fifo()
 
 
 def test_an_error_is_json_for_who_asked_for_json(zygote, tmp_path):

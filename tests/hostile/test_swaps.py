@@ -178,11 +178,17 @@ def test_what_is_no_file_is_not_replaced(tmp_path, kind):
         os.mkfifo(path)
     elif kind == "loop":
         path.symlink_to("x")
-    path = {"device": Path("/dev/null"), "name": tmp_path / ("x" * 300)}.get(kind, path)
+    elif kind == "device":  # one of our own: a fault would replace the machine's
+        try:
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("no device can be made here")
+    elif kind == "name":
+        path = tmp_path / ("x" * 300)
+    before = [there.lstat().st_mode for there in tmp_path.iterdir()]
     with pytest.raises(UsageError, match="Nothing was changed"):
         write_atomically(path, b"new")
-    assert len(list(tmp_path.iterdir())) <= 1
-    assert Path("/dev/null").is_char_device()
+    assert [there.lstat().st_mode for there in tmp_path.iterdir()] == before
 
 
 @pytest.fixture
