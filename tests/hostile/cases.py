@@ -26,6 +26,7 @@ def snapshots():
     """Allocator snapshots."""
     pickles = {
         "memo": m.memo_bomb(),
+        "memo of a gigabyte": m.memo_bomb(60_000_000),
         "memo of four billion": m.memo_bomb(4_000_000_000),
         "memo put": b"\x80\x02]p400000000\n.",
         "memo of nothing": b"\x80\x04" + b"r\xff\xff\xff\x7f" * 3 + b".",
