@@ -20,7 +20,7 @@ def tokens(text: str) -> int:
 
 
 def _whole(text: str, most: int) -> int:
-    found = re.fullmatch(r"(\d{1,12})(?:\.(\d{1,6}))?([kmKM]?)", text.strip())
+    found = re.fullmatch(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?([kmKM]?)", text.strip())
     if found is None or (found[2] and found[3] not in ("k", "m")):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number; write 4096, 32k or 32K")
     value = round(float(f"{found[1]}.{found[2] or 0}") * _SCALE[found[3]])
