@@ -40,7 +40,7 @@ MESSAGES = (
     M(
         "unexpected_keyword",
         ("unexpected keyword argument",),
-        r"(?P<call>[\w.]+(?:__init__)?)\(\) got an unexpected keyword argument '?<flag:word>'?",
+        r"(?P<call>[\w.]{1,120})\(\) got an unexpected keyword argument '?<flag:word>'?",
     ),
     M("config_rejected", ("validation error for",), r"<count:int> validation errors? for <config:word>"),
     M("flag_rejected", ("xtra inputs are not permitted", "nvalid value for"), r"Extra inputs are not permitted"),
