@@ -66,8 +66,8 @@ SEEDS += (
 )
 WORD = re.compile(r"[A-Za-z#][A-Za-z]{1,30}")
 LENGTH = 8000
-SLOW_SECONDS, MOST_SECONDS = 0.045, 0.5
-"""The least of several tries. What is linear takes mostly less than a tenth of it, what is quadratic several times as much."""
+SLOW_SECONDS, MOST_SECONDS = 0.1, 0.5
+"""The least of several tries. What is linear takes mostly a tenth of it, what is quadratic several times as much."""
 LINEAR = 8
 """Times as long for a text of four times the length: 4 where it is linear, 16 where it is quadratic."""
 
