@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".unfrag.tar.gz"
 NAMES = ("README.txt", "facts.json", "diagnosis.txt", "log.txt")
-_LARGEST = 64 << 20
+_LARGEST = 16 << 20
 _LOG_HEAD, _LOG_TAIL = 4 << 20, 12 << 20
 _README = """\
 A capture of `unfrag capture`; read it with `unfrag diagnose --evidence FILE`.
@@ -119,11 +118,13 @@ def read(path: Path) -> Snapshot:
     Raises:
         UsageError: this is no capture, or one of another version.
     """
+    from unfrag import archive
+    from unfrag.decode import decoded
+
     try:
-        with tarfile.open(path, "r:gz") as tar:
-            for entry in tar:
-                if entry.isfile() and entry.name == "facts.json" and (member := tar.extractfile(entry)):
-                    return msgspec.json.decode(member.read(_LARGEST), type=Snapshot)
-    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as fault:
-        raise UsageError(f"{path} is no capture of `unfrag capture`: {fault}") from fault
-    raise UsageError(f"{path} holds no facts.json; make one with `unfrag capture`")
+        facts = archive.member(path, "facts.json", _LARGEST)
+    except archive.BROKEN as fault:
+        raise UsageError(f"{path} is no capture of `unfrag capture`: {fault or type(fault).__name__}") from fault
+    if facts is None:
+        raise UsageError(f"{path} holds no facts.json; make one with `unfrag capture`")
+    return decoded(facts, f"{path} is no capture of `unfrag capture`: facts.json", Snapshot)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import io
 import os
 import signal
 import sys
@@ -19,7 +21,7 @@ examples:
   unfrag bench --label before             measure it; `unfrag compare` two results
 
 exit codes: 0 healthy or done, 1 findings, 2 usage, 3 unreachable or not enough evidence,
-            4 applied, failed, rolled back, 5 rollback failed
+            4 applied, failed, rolled back, 5 rollback failed, 70 a fault of unfrag itself
 """
 
 
@@ -27,7 +29,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb; its exit code."""
     words = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGTERM, _end_in_order)
+    _write_whatever_there_is()
+    args = argparse.Namespace()
+    if (reports := sys.modules.get("unfrag.reports")) is not None:
+        reports.nothing_printed()
     try:
+        _must_be_a_verb(words)
         args, rest = _parser().parse_known_args(words)
         args.rest = rest
         if rest and not getattr(args, "takes_rest", False):
@@ -35,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         code: int = args.run(args)
     except UnfragError as fault:
         sys.stderr.write(f"unfrag: {fault}\n")
+        if getattr(args, "json", False):
+            _print_error(str(fault), fault.exit_code)
         return fault.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("unfrag: interrupted\n")
@@ -42,7 +51,35 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:
+        from unfrag import faults
+
+        sys.stderr.write(f"unfrag: {faults.keep()}\n")
+        return faults.EXIT_CODE
     return code
+
+
+def _write_whatever_there_is() -> None:
+    """A file name or an argument may hold bytes that are no text: they are printed as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _must_be_a_verb(words: list[str]) -> None:
+    """Raises UsageError: the first word is a verb that there is not."""
+    names = [command.NAME for command in COMMANDS]
+    if words and not words[0].startswith("-") and words[0] not in names:
+        near = difflib.get_close_matches(words[0][:40], names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+        raise UsageError(f"{words[0][:40]!r} is no verb; {hint} See `unfrag --help`")
+
+
+def _print_error(why: str, code: int) -> None:
+    """For a program that asked for JSON: the error as JSON, where nothing was printed before it."""
+    from unfrag import reports
+
+    if not reports.printed():
+        reports.print_json({"schema_version": 1, "error": why, "exit_code": code})
 
 
 def _end_in_order(*_: object) -> None:

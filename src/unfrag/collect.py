@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from unfrag.decode import decoded
+from unfrag.errors import UsageError
 from unfrag.events import Log
 from unfrag.facts import NO_ANSWER, NOT_GIVEN, Gpus, Isolation, Launch, Metrics, Pool, Snapshot, Unknown
 from unfrag.probes import allocator, health, host, isolation, launch, log, metrics, nvidia_smi, nvml, series
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 _NOT_GIVEN = Unknown(NOT_GIVEN)
 # A reading of the engine this old is compared with one made so much later.
 _OLD_SECONDS, _APART_SECONDS = 5.0, 2.0
-_LARGEST_TEXT = 32 << 20
+_LARGEST_TEXT = 8 << 20
+_LONGEST_WORDS = 2000  # characters of what context.json says of one thing
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -35,6 +38,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 def live(asked: Asked) -> Snapshot:
     """A running server, and its machine when it is this one. Probes run side by side."""
+    from unfrag.probes import http
+
+    http.address(asked.url)
     here = host.is_here(asked.url)
     elsewhere = Unknown(f"{asked.url} is on another machine: run unfrag there for its cards and memory")
     with ThreadPoolExecutor(5) as pool:
@@ -186,10 +192,12 @@ def _context(path: Path) -> tuple[dict[str, str], Unknown]:
     if isinstance(text, Unknown):
         return {}, _NOT_GIVEN
     try:
-        raw = msgspec.json.decode(text, type=dict[str, object])
-    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
-        return {}, Unknown(f"{path.name} cannot be read: {fault}")
-    return {key: _said(value) for key, value in raw.items() if value not in (None, "", [], {})}, _NOT_GIVEN
+        raw = decoded(text, path.name, dict[str, object])
+    except UsageError as fault:
+        return {}, Unknown(str(fault))
+    return {
+        key: _said(value)[:_LONGEST_WORDS] for key, value in raw.items() if value not in (None, "", [], {})
+    }, _NOT_GIVEN
 
 
 def _said(value: object) -> str:

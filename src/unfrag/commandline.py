@@ -147,7 +147,7 @@ def _ended(text: str) -> str:
     """Behind its last word a line goes on no more."""
     words = split(text)
     end = words[-1].end if words else 0
-    behind = re.sub(r"[ \t]*\\(?=\r?\n)", "", text[end:])
+    behind = re.sub(r"(?<![ \t])[ \t]*\\(?=\r?\n)", "", text[end:])
     return text[:end] + (behind if behind.strip() else "")
 
 

@@ -6,7 +6,12 @@ the size of the log.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+Number = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -14,7 +19,7 @@ class Event(msgspec.Struct, frozen=True):
 
     kind: str
     text: str
-    numbers: dict[str, float] = {}
+    numbers: dict[str, Number] = {}
     words: dict[str, str] = {}
     rank: str = ""
     life: int = 0
@@ -28,17 +33,17 @@ class Oom(msgspec.Struct, frozen=True):
     """One failed allocation, in the bytes that its message prints; None where it does not say."""
 
     text: str
-    asked: int | None = None
-    total: int | None = None
-    free: int | None = None
-    mine: int | None = None
+    asked: Bytes | None = None
+    total: Bytes | None = None
+    free: Bytes | None = None
+    mine: Bytes | None = None
     """All of this process, what is outside PyTorch included."""
-    others: int | None = None
+    others: Bytes | None = None
     """Of other processes that the message lists by pid."""
-    allocated: int | None = None
-    unallocated: int | None = None
+    allocated: Bytes | None = None
+    unallocated: Bytes | None = None
     """Reserved by PyTorch and not allocated."""
-    private_pools: int | None = None
+    private_pools: Bytes | None = None
     gpu: int | None = None
     rank: str = ""
     life: int = 0
@@ -53,14 +58,14 @@ class Oom(msgspec.Struct, frozen=True):
 class Load(msgspec.Struct, frozen=True):
     """One periodic line of an engine about its load. Shares are 0 to 1, rates tokens per second."""
 
-    running: float | None = None
-    waiting: float | None = None
-    deferred: float | None = None
-    usage: float | None = None
-    hit_rate: float | None = None
-    prompt_rate: float | None = None
-    generation_rate: float | None = None
-    preemptions: float | None = None
+    running: Number | None = None
+    waiting: Number | None = None
+    deferred: Number | None = None
+    usage: Number | None = None
+    hit_rate: Number | None = None
+    prompt_rate: Number | None = None
+    generation_rate: Number | None = None
+    preemptions: Number | None = None
     rank: str = ""
     life: int = 0
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from unfrag.events import Log
+from unfrag.events import Log, Number
 
 NOT_GIVEN = "not given"
 NO_ANSWER = "no answer"
@@ -28,6 +28,7 @@ class Unknown(msgspec.Struct, frozen=True, tag=True):
         return "unknown"
 
 
+Bytes = Annotated[int, msgspec.Meta(ge=-(2**60), le=2**60)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Severity = Literal["critical", "warning", "info"]
@@ -39,15 +40,15 @@ class Rank(msgspec.Struct, frozen=True):
 
     rank: int
     device: str
-    total_bytes: int | None = None
-    allocated_bytes: int | None = None
-    reserved_bytes: int | None = None
-    inactive_split_bytes: int | None = None
-    largest_free_segment_bytes: int | None = None
-    non_torch_bytes: int | None = None
-    weights_bytes: int | None = None
-    resident_bytes: int | None = None
-    budget_bytes: int | None = None
+    total_bytes: Bytes | None = None
+    allocated_bytes: Bytes | None = None
+    reserved_bytes: Bytes | None = None
+    inactive_split_bytes: Bytes | None = None
+    largest_free_segment_bytes: Bytes | None = None
+    non_torch_bytes: Bytes | None = None
+    weights_bytes: Bytes | None = None
+    resident_bytes: Bytes | None = None
+    budget_bytes: Bytes | None = None
 
 
 class Pool(msgspec.Struct, frozen=True, tag=True):
@@ -83,26 +84,26 @@ class Pool(msgspec.Struct, frozen=True, tag=True):
 class Metrics(msgspec.Struct, frozen=True, tag=True):
     """What unfrag reads in vLLM's ``/metrics``, summed over engines; None when the server does not export it."""
 
-    running: float | None = None
-    waiting: float | None = None
-    kv_cache_usage: float | None = None
-    preemptions: float | None = None
-    iterations: float | None = None
+    running: Number | None = None
+    waiting: Number | None = None
+    kv_cache_usage: Number | None = None
+    preemptions: Number | None = None
+    iterations: Number | None = None
     """Steps that the engine has finished."""
-    requests: float | None = None
-    prefix_queries: float | None = None
-    prefix_hits: float | None = None
-    deferred: float | None = None
-    resident_bytes: float | None = None
-    evicted_tokens: float | None = None
-    hit_rate: float | None = None
-    idle_before_evict: float | None = None
+    requests: Number | None = None
+    prefix_queries: Number | None = None
+    prefix_hits: Number | None = None
+    deferred: Number | None = None
+    resident_bytes: Number | None = None
+    evicted_tokens: Number | None = None
+    hit_rate: Number | None = None
+    idle_before_evict: Number | None = None
     """Mean seconds without use after which a block lost its content."""
-    reuse_gap: float | None = None
+    reuse_gap: Number | None = None
     """Mean seconds between two uses of a block."""
-    expert_balance: float | None = None
+    expert_balance: Number | None = None
     """The busiest expert over the average one, in the layer where that is highest; from the expert-route cache."""
-    request_tokens: float | None = None
+    request_tokens: Number | None = None
     """Mean tokens of a request, prompt and answer."""
     cache_config: dict[str, str] = {}
 
@@ -111,12 +112,12 @@ class Gpu(msgspec.Struct, frozen=True):
     index: int
     uuid: str | None
     name: str | None
-    total_bytes: int | None
-    used_bytes: int | None
+    total_bytes: Bytes | None
+    used_bytes: Bytes | None
     mig: bool | None = None
     ecc_errors: int | None = None
     """Uncorrected, since the driver was loaded."""
-    history: tuple[int, ...] = ()
+    history: tuple[Bytes, ...] = ()
     """Bytes in use at earlier looks, oldest first, when the text holds several."""
 
 
@@ -124,7 +125,7 @@ class GpuProcess(msgspec.Struct, frozen=True):
     """``pid`` is 0 where the text does not give one; ``alive`` is None where this machine cannot say."""
 
     pid: int
-    used_bytes: int | None
+    used_bytes: Bytes | None
     gpu_uuid: str | None
     name: str | None = None
     gpu_index: int | None = None
@@ -149,9 +150,9 @@ class Series(msgspec.Struct, frozen=True):
     """Something that was measured again and again: ``what`` is host, gpu or shm; bytes, oldest first."""
 
     what: str
-    values: tuple[float, ...]
+    values: tuple[Number, ...]
     text: str
-    hours: float | None = None
+    hours: Number | None = None
 
 
 class Launch(msgspec.Struct, frozen=True, tag=True):
@@ -166,13 +167,13 @@ class Launch(msgspec.Struct, frozen=True, tag=True):
 class Host(msgspec.Struct, frozen=True, tag=True):
     """The machine or container that the server runs in."""
 
-    ram_bytes: int | None = None
-    available_bytes: int | None = None
-    limit_bytes: int | None = None
+    ram_bytes: Bytes | None = None
+    available_bytes: Bytes | None = None
+    limit_bytes: Bytes | None = None
     """Of the memory cgroup; None without one."""
-    used_bytes: int | None = None
-    shm_bytes: int | None = None
-    shm_free_bytes: int | None = None
+    used_bytes: Bytes | None = None
+    shm_bytes: Bytes | None = None
+    shm_free_bytes: Bytes | None = None
     oom_kills: int | None = None
 
 
@@ -191,11 +192,11 @@ class Allocator(msgspec.Struct, frozen=True):
     """A PyTorch allocator snapshot of one device, added up."""
 
     device: int
-    reserved_bytes: int
-    allocated_bytes: int
-    free_in_segments_bytes: int
-    largest_free_bytes: int
-    inactive_split_bytes: int
+    reserved_bytes: Bytes
+    allocated_bytes: Bytes
+    free_in_segments_bytes: Bytes
+    largest_free_bytes: Bytes
+    inactive_split_bytes: Bytes
     segments: int
     expandable: bool = False
 

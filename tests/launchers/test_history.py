@@ -1,5 +1,6 @@
 """Backups are checked before they are used."""
 
+import os
 import time
 
 import pytest
@@ -44,12 +45,10 @@ def test_a_clock_that_was_set_back_mixes_nothing_up(tmp_path, monkeypatch):
 
 
 def test_a_backup_that_cannot_be_kept_leaves_nothing(tmp_path, monkeypatch):
-    history = History(tmp_path / "changes")
-    monkeypatch.setattr("unfrag.launchers.history.write_atomically", lambda *_, **__: full())
-    with pytest.raises(UsageError):
-        history.keep(spec(tmp_path, b"1"), b"2")
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="No space left"):
+        History(tmp_path / "changes").keep(spec(tmp_path, b"old"), b"new")
     assert list((tmp_path / "changes").iterdir()) == []
-
-
-def full():
-    raise UsageError("the disk is full")

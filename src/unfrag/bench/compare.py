@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from unfrag.bench.result import Repeat, Result
 
 
+_LARGEST_CHANGE = 1e6
+_LARGEST = 1e18  # beyond it nothing was measured: the value is unknown
+
+
 class Cell(msgspec.Struct, frozen=True):
     """One number of one result: median over repeats, smallest, largest, and change against the first result."""
 
@@ -53,7 +57,7 @@ def compare(results: list[Result]) -> list[Row]:
         for name, unit, better, read in _OF_REPEATS
     ]
     if any(result.max_concurrency for result in results):
-        values = [[float(found.value) for found in result.max_concurrency] for result in results]
+        values = [[_float(found.value) for found in result.max_concurrency] for result in results]
         rows.insert(5, Row("maximum concurrency", "", "higher", _cells(values)))
     if any(result.pool_tokens for result in results):
         rows.insert(6, Row("pool size, tokens", "", "higher", _cells([[_float(r.pool_tokens)] for r in results])))
@@ -63,16 +67,18 @@ def compare(results: list[Result]) -> list[Row]:
 def _cells(columns: list[list[float | None]] | list[list[float]]) -> tuple[Cell, ...]:
     cells: list[Cell] = []
     for column in columns:
-        known = [value for value in column if value is not None]
+        known = [value for value in column if value is not None and abs(value) <= _LARGEST]
         median = statistics.median(known) if known else None
         base = cells[0].median if cells else None
         change = median / base - 1 if median is not None and base else None
+        if change is not None and abs(change) > _LARGEST_CHANGE:
+            change = None  # against nearly nothing everything is endlessly more
         cells.append(Cell(median, min(known, default=None), max(known, default=None), change))
     return tuple(cells)
 
 
 def _float(value: int | None) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None or abs(value) > _LARGEST else float(value)
 
 
 def _times_1000(value: float | None) -> float | None:

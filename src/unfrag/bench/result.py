@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.bench.sampler import Sample
-from unfrag.errors import UsageError
-from unfrag.files import write_atomically
+from unfrag.decode import decoded
+from unfrag.files import read_file, write_atomically
 from unfrag.redaction import redact
 
 if TYPE_CHECKING:
@@ -84,12 +84,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def read_result(path: Path) -> Result:
     """Raises UsageError: not there, not a result, or of another version."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Result)
-    except OSError as fault:
-        raise UsageError(f"{path}: {fault.strerror}") from fault
-    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
-        raise UsageError(f"{path} is not a result of `unfrag bench`: {fault}") from fault
+    return decoded(read_file(path), f"{path} is not a result of `unfrag bench`: it", Result)
 
 
 def summarise(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from unfrag.decode import line_of_json
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.files import read_file
 from unfrag.prose import question, sentence
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
+
+
+_LARGEST = 64 << 20
+_MOST_OUTPUT = 1_000_000
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -95,10 +100,7 @@ def load_jsonl(path: Path, output_tokens: int) -> Workload:
     Raises:
         UsageError: with the number of the line that is wrong.
     """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as fault:
-        raise UsageError(f"{path}: {fault.strerror}") from fault
+    lines = read_file(path, _LARGEST).splitlines()
     prompts = [_row(path, number, line, output_tokens) for number, line in enumerate(lines, 1) if line.strip()]
     if not prompts:
         raise UsageError(f"{path} has no prompts in it")
@@ -107,13 +109,15 @@ def load_jsonl(path: Path, output_tokens: int) -> Workload:
 
 def _row(path: Path, number: int, line: bytes, output_tokens: int) -> Prompt:
     try:
-        row: Any = json.loads(line)
+        row: Any = line_of_json(line)
     except ValueError as fault:
         raise UsageError(f"{path}, line {number}: not JSON ({fault}); want one object a line") from fault
     text = row.get("prompt") if isinstance(row, dict) else None
     if not isinstance(text, str) or not text:
         raise UsageError(f'{path}, line {number}: want {{"prompt": "…"}}, found no text under "prompt"')
     wanted = row.get("output_tokens_count", output_tokens)
-    if not isinstance(wanted, int) or wanted < 1:
-        raise UsageError(f"{path}, line {number}: output_tokens_count must be a whole number from 1 on")
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= _MOST_OUTPUT:
+        raise UsageError(
+            f"{path}, line {number}: output_tokens_count must be a whole number from 1 to {_MOST_OUTPUT:,}"
+        )
     return Prompt(text, wanted)

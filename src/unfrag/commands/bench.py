@@ -80,5 +80,5 @@ def run(args: argparse.Namespace) -> int:
     for line in sorted({line for repeat in result.repeats for line in repeat.errors}):
         err().print(f"failed: {line}", markup=False)
     result.write(path)
-    err().print(f"written to {path}; next: `unfrag compare {path} OTHER.json`")
+    err().print(f"written to {path}; next: `unfrag compare {path} OTHER.json`", markup=False)
     return 1 if any(repeat.failed for repeat in result.repeats) else 0

@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
         console.print(_RAW, markup=False)
     if not args.dry_run:
         capture.pack(files, path)
-        console.print(f"read it with: unfrag diagnose --evidence {path}")
+        console.print(f"read it with: unfrag diagnose --evidence {path}", markup=False)
     if args.json:
         print_json({"schema_version": 1, "path": None if args.dry_run else str(path), "files": list(files)})
     elif not args.dry_run:
-        out().print(str(path))
+        out().print(str(path), markup=False)
     return 0

@@ -38,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
     if len({result.workload for result in results}) > 1:
         err().print("careful: these results are of different workloads:")
         for result in results:
-            err().print(f"  {result.label}: {result.workload}")
+            err().print(f"  {result.label}: {result.workload}", markup=False)
     return 0

@@ -24,7 +24,7 @@ EXAMPLES = """\
 def prepare_target(parser: argparse.ArgumentParser) -> None:
     """What to look at: a live server, or pasted evidence."""
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
-    parser.add_argument("--log", type=Path, help="its log file: plain, gzip, zstd or UTF-16")
+    parser.add_argument("--log", type=Path, help="its log file: plain, gzip, zstd or UTF-16; - reads stdin")
     parser.add_argument("--config", type=Path, help="the supervisor file that starts it")
     parser.add_argument("--program", default="glm_vllm", help="the program in that file (default: %(default)s)")
     parser.add_argument("--evidence", type=Path, metavar="PATH", help="a folder of pasted evidence, or a capture")
@@ -81,6 +81,10 @@ def snapshot_of(args: argparse.Namespace) -> Snapshot:
         if not args.evidence.is_file():
             raise UsageError(f"--evidence {args.evidence}: no such folder or capture")
         return capture.read(args.evidence)
+    if args.log == Path("-"):
+        from unfrag.probes.log.stdin import spooled
+
+        args.log = spooled()
     for name in ("log", "allocator_snapshot"):
         path = getattr(args, name)
         if path and not path.exists():

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+
+_SCALE = {"": 1, "k": 1000, "m": 1_000_000, "K": 1 << 10, "M": 1 << 20}  # as vLLM's human_readable_int
 
 
 def count(text: str) -> int:
     """A whole number from 1 to a million."""
-    value = int(text)
-    if not 1 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 1,000,000")
+    return _whole(text, 1_000_000)
+
+
+def tokens(text: str) -> int:
+    """A number of tokens, also as vLLM takes it: 128k is 128,000, 128K is 131,072."""
+    return _whole(text, 1 << 30)
+
+
+def _whole(text: str, most: int) -> int:
+    found = re.fullmatch(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?([kmKM]?)", text.strip())
+    if found is None or (found[2] and found[3] not in ("k", "m")):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number; write 4096, 32k or 32K")
+    value = round(float(f"{found[1]}.{found[2] or 0}") * _SCALE[found[3]])
+    if not 1 <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not between 1 and {most:,}")
     return value
 
 

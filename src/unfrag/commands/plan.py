@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.numbers import count, share
+from unfrag.commands.numbers import count, share, tokens
 
 if TYPE_CHECKING:
     import argparse
 
     from unfrag.facts import Unknown
     from unfrag.plan.architecture import Architecture
-    from unfrag.plan.cards import Card
     from unfrag.plan.estimate import Choice
     from unfrag.plan.model import Model
     from unfrag.plan.replay import Replay
@@ -36,9 +35,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", required=True, help="the model's config.json (partial ones too), its folder, or its id on the hub"
     )
-    parser.add_argument("--gpu", help='a card\'s name, such as "H100" or "RTX 4090 D"')
+    parser.add_argument("--gpu", help='a card\'s name, such as "H100", "RTX 4090 D" or "4x H100"')
     parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="of one card, when its name is not known")
-    parser.add_argument("--gpu-count", type=count, default=1)
+    parser.add_argument("--gpu-count", type=count, help="how many (default: 1, or what --gpu says)")
     for flag, what in (("tp", "tensor"), ("pp", "pipeline"), ("dp", "data"), ("dcp", "decode context")):
         parser.add_argument(f"--{flag}", type=count, help=f"{what} parallel size")
     parser.add_argument("--ep", action="store_true", help="expert parallel")
@@ -46,7 +45,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quantization")
     parser.add_argument("--kv-cache-dtype")
     parser.add_argument("--gpu-memory-utilization", type=share)
-    for flag in ("max-model-len", "max-num-seqs", "max-num-batched-tokens", "block-size"):
+    for flag in ("max-model-len", "max-num-batched-tokens"):
+        parser.add_argument(f"--{flag}", type=tokens, metavar="TOKENS", help="such as 131072, 128k or 128K")
+    for flag in ("max-num-seqs", "block-size"):
         parser.add_argument(f"--{flag}", type=count)
     parser.add_argument("--enforce-eager", action="store_true")
     parser.add_argument(
@@ -65,9 +66,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare_workload(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--prompt-tokens", type=count, help="of a typical request")
-    group.add_argument("--output-tokens", type=count, help="of a typical request")
-    group.add_argument("--longest-tokens", type=count, help="prompt and output of the longest request")
+    group.add_argument("--prompt-tokens", type=tokens, help="of a typical request")
+    group.add_argument("--output-tokens", type=tokens, help="of a typical request")
+    group.add_argument("--longest-tokens", type=tokens, help="prompt and output of the longest request")
     group.add_argument("--concurrency", type=count, help="requests at a time that must fit")
     group.add_argument("--shared-prefix", type=share, help="share of a prompt that other requests begin with too")
     group.add_argument("--tpot-limit-ms", type=float, metavar="MS", help="plans whose bandwidth forbids it come last")
@@ -85,7 +86,7 @@ def _prepare_replay(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from unfrag.files import write_atomically
-    from unfrag.plan import architecture, flags, kv, manifests, model, search
+    from unfrag.plan import architecture, cards, flags, kv, manifests, model, search
     from unfrag.reports import out, picture, print_json
     from unfrag.reports.plan import Sheet, printed, render, render_replay
 
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     shape = architecture.read(found.config)
     load = _workload(args)
     ask = search.Ask(
-        card=_card(args.gpu, args.gpu_memory),
+        card=cards.named(args.gpu, args.gpu_memory),
         count=args.gpu_count,
         version=kv.version_of(args.engine_version),
         free=all(size is None for size in (args.tp, args.dcp, args.pp, args.dp)),
@@ -167,17 +168,24 @@ def _choice(args: argparse.Namespace) -> Choice:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Flags that do not go together."""
+    """Flags that do not go together; and how many cards there are."""
     from math import isfinite
 
     from unfrag.errors import UsageError
+    from unfrag.plan import cards
 
+    if (args.model or "").startswith("-"):
+        raise UsageError(f"--model {args.model[:60]!r} would read as a flag")
     if args.manifest and args.json:
         raise UsageError("--as prints a manifest and --json prints JSON; give one")
     if args.instances > 1 and not args.trace:
         raise UsageError("--instances shares out a trace; give --trace")
     if args.instances > 1024:
         raise UsageError("--instances: at most 1024 servers")
+    args.gpu, counted = cards.counted(args.gpu) if args.gpu else (args.gpu, None)
+    if counted is not None and args.gpu_count not in (None, counted):
+        raise UsageError(f"--gpu says {counted} cards and --gpu-count {args.gpu_count}; give one")
+    args.gpu_count = args.gpu_count or counted or 1
     if args.gpu_count > 4096:
         raise UsageError("--gpu-count: at most 4096 cards")
     for name in ("tpot_limit_ms", "prefill_rate", "tpot_ms"):
@@ -275,19 +283,3 @@ def _reserved(url: str) -> tuple[Reserved, ...] | Unknown:
     from unfrag.plan import reserved
 
     return reserved.find(collect.live(collect.Asked(url)))
-
-
-def _card(name: str | None, gib: float | None) -> Card:
-    from unfrag.errors import UsageError
-    from unfrag.plan import cards
-
-    if gib is not None:
-        if not 1 <= gib <= 4096:
-            raise UsageError(f"--gpu-memory {gib:g} is no size of a card in GiB")
-        return cards.Card(name or "card", int(gib * 2**30))
-    if name is None:
-        raise UsageError("which card? --gpu NAME, or --gpu-memory GIB")
-    card = cards.find(name)
-    if card is None:
-        raise UsageError(f"--gpu {name!r} is not known; give its memory: --gpu-memory GIB")
-    return card

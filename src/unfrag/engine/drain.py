@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from unfrag.engine.watch import EngineWatch
 
+LONGEST_SECONDS = 86_400.0
 _OPEN_PATHS = ("/plugins/unfrag/", "/flush_cache")
+
+
+def seconds_of(said: str) -> float:
+    """For how long, in seconds. Raises ValueError: no number, below zero, without end, or above a day."""
+    seconds = float(said)
+    if not 0 <= seconds <= LONGEST_SECONDS:
+        raise ValueError("no time that makes sense")
+    return seconds
 
 
 class Gate:

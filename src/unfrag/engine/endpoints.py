@@ -66,6 +66,8 @@ async def live(request: Request, seconds: float | None = None) -> JSONResponse:
 
     ``seconds`` is vLLM's own limit for a step unless given.
     """
+    if seconds is not None and not 0 <= seconds <= drain.LONGEST_SECONDS:
+        return _no_time()
     watch: EngineWatch | None = request.app.state.unfrag_watch
     why = None if watch is None else await watch.standstill(seconds)
     if why is None:
@@ -86,12 +88,18 @@ async def flush_cache(
 
 
 @router.post("/plugins/unfrag/drain")
-async def drain_for(request: Request, seconds: float = 60.0) -> JSONResponse:
-    """Let in no new request for so long, and leave those that run alone; 0 lets them in again.
+async def drain_for(request: Request, seconds: str = "60") -> JSONResponse:
+    """Let in no new request for so long, a day at most, and leave those that run alone; 0 lets them in again.
 
-    403 to a caller that is neither on this machine nor holds the token.
+    403 to a caller that is neither on this machine nor holds the token, 400 for a time that is none; nothing changes.
     """
-    return await _of_engine(request, "drain", lambda watch: _drained(watch, seconds))
+    if (refused := _refused(request)) is not None:
+        return refused
+    try:
+        wanted = drain.seconds_of(seconds)
+    except ValueError:
+        return _no_time()
+    return await _of_engine(request, "drain", lambda watch: _drained(watch, wanted))
 
 
 async def _drained(watch: EngineWatch, seconds: float) -> dict[str, float]:
@@ -112,6 +120,11 @@ async def experts(request: Request) -> JSONResponse:
 async def block_map(request: Request) -> JSONResponse:
     """Each engine's blocks as ``[state, how many in a row]``, its requests' runs, and violations of the bookkeeping."""
     return await _of_engine(request, "read the block map", lambda watch: watch.inspect())
+
+
+def _no_time() -> JSONResponse:
+    said = f"seconds: a number from 0 to {drain.LONGEST_SECONDS:.0f} is wanted"
+    return JSONResponse({"error": said}, status_code=400)
 
 
 def _refused(request: Request) -> JSONResponse | None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import sys
 import threading
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from unfrag.files import open_private, private_folder
+from unfrag.handles import folder_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +36,7 @@ class Audit:
         with self._lock:
             if self._lost:
                 line["lost_lines"] = self._lost
-            text = msgspec.json.encode(line) + b"\n"
+            text = _encoded(line) + b"\n"
             if self._echo:
                 with contextlib.suppress(OSError):
                     sys.stdout.buffer.write(text)
@@ -46,15 +52,14 @@ class Audit:
                 self._lost = 0
 
     def _append(self, text: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            if self._path.stat().st_size + len(text) > MAX_BYTES:
-                for number in range(KEPT - 1, 0, -1):
-                    older = self._path.with_name(f"{self._path.name}.{number}")
-                    with contextlib.suppress(FileNotFoundError):
-                        older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
-                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        with self._path.open("r+b" if self._path.exists() else "xb") as file:
+        private_folder(self._path.parent)
+        with folder_of(self._path, follow_last=False) as (folder, name):
+            handle = open_private(name, os.O_RDWR, folder)
+            if os.fstat(handle).st_size + len(text) > MAX_BYTES:
+                os.close(handle)
+                _rotate(folder, name)
+                handle = open_private(name, os.O_RDWR, folder)
+        with os.fdopen(handle, "r+b") as file:
             end = file.seek(0, 2)
             try:
                 file.write(text)
@@ -63,3 +68,19 @@ class Audit:
                 with contextlib.suppress(OSError):
                     file.truncate(end)  # no half line
                 raise
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    """JSON; of a text with half a character (a file name may hold one) what can be written."""
+    try:
+        return msgspec.json.encode(line)
+    except UnicodeEncodeError:
+        return json.dumps(line, default=str).encode()
+
+
+def _rotate(folder: int, name: str) -> None:
+    """The file becomes number 1, and each older one the next; the oldest goes."""
+    names = [name, *(f"{name}.{number}" for number in range(1, KEPT + 1))]
+    for older, newer in reversed(list(pairwise(names))):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(older, newer, src_dir_fd=folder, dst_dir_fd=folder)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from unfrag.decode import decoded
 from unfrag.errors import UsageError
-from unfrag.files import write_atomically
+from unfrag.files import open_private, private_folder, read_file, write_atomically
 from unfrag.guard.state import State
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class Memory:
 
     def __init__(self, folder: Path, label: str, identity: str = "", reads_only: bool = False) -> None:
         if not reads_only:
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in label)[:80]
         self._file = folder / f"{name}-{hashlib.sha256((label + identity).encode()).hexdigest()[:8]}.json"
         self._reads_only = reads_only
@@ -50,7 +52,7 @@ class Memory:
         """Is this the guard that acts on this server? Another one takes over when that one ends, however it ends."""
         if self._lock is not None or self._reads_only:
             return True
-        handle = self._file.with_suffix(".lock").open("ab")
+        handle = os.fdopen(open_private(str(self._file.with_suffix(".lock")), os.O_RDWR), "r+b")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -70,8 +72,8 @@ class Memory:
     def load(self, now: float) -> Remembered:
         """A damaged file counts as none. A clock that starts anew (reboot) leaves no times to compare with."""
         try:
-            found = msgspec.json.decode(self._file.read_bytes(), type=Remembered)
-        except (OSError, msgspec.MsgspecError):
+            found = decoded(read_file(self._file), str(self._file), Remembered)
+        except UsageError:
             return Remembered()
         if found.state.last_look is not None and found.state.last_look > now:
             found.state, found.acting = State(paged=found.state.paged), None
@@ -82,7 +84,7 @@ class Memory:
         if self._reads_only:
             return
         with contextlib.suppress(UsageError, OSError):
-            write_atomically(self._file, msgspec.json.encode(remembered))
+            write_atomically(self._file, msgspec.json.encode(remembered), private=True)
 
 
 def is_held(lock: Path) -> bool:

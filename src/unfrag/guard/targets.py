@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from unfrag.decode import decoded
 from unfrag.errors import UsageError
+from unfrag.files import read_file
 from unfrag.launchers.place import Place
 from unfrag.probes import http
 
@@ -34,6 +36,9 @@ class Target(Place, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{socket.gethostname()} {self.url} {self}"
 
 
+_Entries = list[dict[str, Any]]
+
+
 class _Group(msgspec.Struct):
     """An entry of Prometheus' ``file_sd_configs``."""
 
@@ -52,12 +57,9 @@ def from_file(path: Path) -> list[Target]:
     Raises:
         UsageError: it is none of these, names a server twice, or a name that does not resolve.
     """
+    entries = decoded(read_file(path), f"{path}: a list of objects with url, targets or dns is wanted; it", _Entries)
     try:
-        content = path.read_bytes()
-    except OSError as fault:
-        raise UsageError(f"{path}: {fault.strerror}") from fault
-    try:
-        found = [_target(entry) for entry in msgspec.json.decode(content, type=list[dict[str, Any]])]
+        found = [_target(entry) for entry in entries]
     except msgspec.MsgspecError as fault:
         raise UsageError(f"{path}: {fault}; a list of objects with url, targets or dns is wanted") from fault
     targets = [target for group in found for target in group]

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgspec
 
+from unfrag.errors import UsageError
+from unfrag.files import private_folder, read_file, write_atomically
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,13 +32,12 @@ class Webhook:
 
     def tell(self, message: dict[str, Any]) -> None:
         """Keep it on disk until it is taken; when that cannot be written, it is lost."""
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError, UsageError):
+            private_folder(self._folder)
             for old in self._waiting()[: -KEPT + 1]:
                 old.unlink(missing_ok=True)
-            name = self._folder / f"{time.time_ns():020d}"
-            name.with_suffix(".new").write_bytes(msgspec.json.encode(message))
-            name.with_suffix(".new").rename(name.with_suffix(".json"))
+            file = self._folder / f"{time.time_ns():020d}.json"
+            write_atomically(file, msgspec.json.encode(message), private=True)
         self._new.set()
 
     def stop(self) -> None:
@@ -59,9 +61,9 @@ class Webhook:
                 wait = min(_MOST_SECONDS, 2 * wait)
 
     def _send(self, client: httpx.Client, file: Path) -> bool:
-        with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, OSError):
+        with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, UsageError):
             headers = {"Content-Type": "application/json"}
-            answer = client.post(self._url, content=file.read_bytes(), headers=headers)
+            answer = client.post(self._url, content=read_file(file), headers=headers)
             # What it refuses for good must not hold up what comes after.
             return answer.is_success or (answer.is_client_error and answer.status_code not in _TRY_AGAIN)
         return False

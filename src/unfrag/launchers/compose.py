@@ -11,11 +11,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.files import read_if_there
-from unfrag.launchers import Edit, LaunchSpec, Status
+from unfrag.files import read_if_there, read_text
+from unfrag.launchers import Edit, LaunchSpec, Status, yaml_file
 from unfrag.launchers.process import address
 
 if TYPE_CHECKING:
@@ -82,8 +81,12 @@ class ComposeService:
             return spec.content
         yaml = YAML(pure=True)
         yaml.width = 4096
-        override = yaml.load(spec.content.decode("utf-8")) if spec.content else {}
-        service = override.setdefault("services", {}).setdefault(self._service, {})
+        text = spec.content.decode("utf-8", "replace")
+        override = yaml_file.load(text, str(self._ours), keep_form=True) if text else {}
+        services = override.setdefault("services", {}) if isinstance(override, dict) else None
+        service = services.setdefault(self._service, {}) if isinstance(services, dict) else None
+        if not isinstance(service, dict):
+            raise UsageError(f"{self._ours} is no compose file: its services are no table")
         service["command"] = command if isinstance(self._merged()["command"], str) else shlex.split(command)
         written = io.BytesIO()
         yaml.dump(override, written)
@@ -143,12 +146,7 @@ class ComposeService:
         return said.splitlines()[-lines:]
 
     def _in(self, file: Path) -> dict[str, Any]:
-        try:
-            found = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
-        except OSError as fault:
-            raise UsageError(f"{file}: {fault.strerror}") from fault
-        except (YAMLError, ValueError) as fault:
-            raise UsageError(f"{file} is no compose file: {str(fault).splitlines()[0]}") from fault
+        found = yaml_file.load(read_text(file, yaml_file.LARGEST), str(file))
         services = found.get("services") if isinstance(found, dict) else None
         service = services.get(self._service) if isinstance(services, dict) else None
         return service if isinstance(service, dict) else {}
@@ -189,9 +187,8 @@ def _published(service: dict[str, Any], own: str) -> str:
 
 def _is_ours(file: Path) -> bool:
     try:
-        with file.open("rb") as stream:
-            return stream.read(len(_HEAD)) == _HEAD.encode()
-    except OSError:
+        return read_if_there(file).startswith(_HEAD.encode())
+    except UsageError:
         return False
 
 

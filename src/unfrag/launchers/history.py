@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.files import write_atomically
+from unfrag.files import whole_folder, write_atomically
 from unfrag.paths import state_dir
 
 if TYPE_CHECKING:
@@ -86,17 +85,12 @@ class History:
         )
         folder = self.folder / kept.id
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.mkdir(mode=0o700)
+            with whole_folder(folder):
+                write_atomically(folder / "before", spec.content, private=True)
+                write_atomically(folder / "after", after, private=True)
+                return self.mark(kept, "pending")
         except OSError as fault:
             raise UsageError(f"no backup can be kept in {folder}: {fault.strerror}. Nothing was changed") from fault
-        try:
-            write_atomically(folder / "before", spec.content, private=True)
-            write_atomically(folder / "after", after, private=True)
-            return self.mark(kept, "pending")
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
 
     def keep_edit(self, kept: Kept, content: bytes) -> Path:
         """What somebody else wrote into the file while the change was made; where it is kept."""

@@ -28,6 +28,7 @@ _ALIASES = {
 _SPARSE_MLA = ("deepseek_v32", "glm_moe_dsa", "deepseek_v3_2")
 _UNKNOWN_LAYOUT = ("deepseek_v4", "deepseek_v4_1")
 _ENCODERS = ("bert", "roberta", "xlm-roberta", "modernbert", "distilbert", "deberta-v2", "electra", "vit", "clip")
+_LONGEST_WORD = 60
 _NOT_GATED = ("nemotron_h", "nemotron", "gpt2", "opt", "falcon", "phi", "gpt_neox", "starcoder2")
 
 
@@ -102,7 +103,7 @@ def read(raw: Any) -> Architecture:
     inner: dict[str, Any] = next((part for part in parts if isinstance(part, dict)), {})
     config = {k: v for k, v in {**raw, **inner}.items() if v is not None}
     outer = str(raw.get("model_type") or config.get("model_type") or "").lower()
-    model_type = outer.removesuffix("_text")
+    model_type = outer.removesuffix("_text")[:_LONGEST_WORD]
     if model_type in _ENCODERS:
         raise NotEnoughEvidence(f"{model_type} is an encoder: it keeps no KV cache, so there is nothing to plan")
     assumed: list[str] = []
@@ -127,7 +128,7 @@ def read(raw: Any) -> Architecture:
     moe_size = get.count("moe_intermediate_size") or (get.count("intermediate_size") if experts else None)
     if not shared and experts and moe_size:
         shared = (get.count("n_shared_experts") or 0) * moe_size
-    dense = get.count("first_k_dense_replace") or 0 if experts else 0
+    dense = min(depth, get.count("first_k_dense_replace") or 0) if experts else 0
     step = get.count("interleave_moe_layer_step") or 1
     if experts and step > 1:
         dense = depth - depth // step
@@ -148,7 +149,7 @@ def read(raw: Any) -> Architecture:
         tied=bool(config.get("tie_word_embeddings", False)),
         intermediate=get.count("intermediate_size"),
         experts=experts,
-        experts_per_token=get.count("num_experts_per_tok") or 0,
+        experts_per_token=min(experts, get.count("num_experts_per_tok") or 0),
         moe_intermediate=moe_size,
         shared_intermediate=shared,
         dense_layers=dense,
@@ -161,14 +162,16 @@ def read(raw: Any) -> Architecture:
         rope=get.count("qk_rope_head_dim") or 0,
         v_dim=get.count("v_head_dim") or 0,
         index_head_dim=(get.count("index_head_dim") or (128 if model_type in _SPARSE_MLA else None)) if mla else None,
-        index_layers=get.count("indexer_full_layers") or depth,
+        index_layers=min(depth, get.count("indexer_full_layers") or depth),
         index_heads=get.count("index_n_heads") or (32 if model_type == "glm_moe_dsa" else 64),
         sliding_window=get.count("sliding_window"),
         longest=get.count("max_position_embeddings"),
-        dtype=str(config.get("torch_dtype") or config.get("dtype") or "bfloat16").removeprefix("torch."),
+        dtype=str(config.get("torch_dtype") or config.get("dtype") or "bfloat16").removeprefix("torch.")[
+            :_LONGEST_WORD
+        ],
         quantization=quantization,
         state=_state(get),
-        state_dtype=str(config.get("mamba_ssm_cache_dtype", config.get("mamba_ssm_dtype", "auto"))),
+        state_dtype=str(config.get("mamba_ssm_cache_dtype", config.get("mamba_ssm_dtype", "auto")))[:_LONGEST_WORD],
         kv_quantised=kv_quantised,
         text_only=outer.endswith("_text") and not inner,
         draft_layers=get.count("num_nextn_predict_layers") or get.count("mtp_num_hidden_layers") or 0,
@@ -191,6 +194,21 @@ def with_draft(a: Architecture) -> Architecture:
     return msgspec.structs.replace(a, layers=layers, depth=a.depth + 1, extra_parameters=extra)
 
 
+# Several times the largest that any published model has. A larger one is a mistake, and counts as not given.
+_LARGEST = {
+    "num_hidden_layers": 4096,
+    "vocab_size": 2**24,
+    "max_position_embeddings": 2**32,
+    "sliding_window": 2**32,
+    "hidden_size": 2**18,
+    "intermediate_size": 2**22,
+    "intermediate_size_mlp": 2**22,
+    "moe_intermediate_size": 2**22,
+    "shared_expert_intermediate_size": 2**22,
+}
+_LARGEST_OTHER = 2**14
+
+
 class _Reader:
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
@@ -203,7 +221,7 @@ class _Reader:
                 value = max(value)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            if 0 < value < 2**40:
+            if 1 <= value <= _LARGEST.get(name, _LARGEST_OTHER):
                 return int(value)
         return None
 
@@ -213,7 +231,7 @@ def _layers(config: dict[str, Any], depth: int) -> dict[str, int]:
     said = config.get("layer_types") or config.get("layers_block_type")
     kinds: dict[str, int] = {}
     if isinstance(said, dict):
-        kinds = {_kind(str(k)): int(v) for k, v in said.items() if isinstance(v, int) and v > 0}
+        kinds = {_kind(str(k)): int(v) for k, v in said.items() if isinstance(v, int) and 0 < v <= depth}
     elif isinstance(said, list) and said:
         for name in said[:4096]:
             kinds[_kind(str(name))] = kinds.get(_kind(str(name)), 0) + 1
@@ -254,10 +272,10 @@ def _state(get: _Reader) -> dict[str, int]:
 def _quantization(said: Any) -> tuple[str | None, bool]:
     """(method in one word with its bits, does the checkpoint switch an FP8 KV cache on)."""
     if isinstance(said, str):
-        return said.lower(), False
+        return said.lower()[:_LONGEST_WORD], False
     if not isinstance(said, dict):
         return None, False
-    method = str(said.get("quant_method") or said.get("quant_algo") or "").lower()
+    method = str(said.get("quant_method") or said.get("quant_algo") or "").lower()[:_LONGEST_WORD]
     bits = said.get("bits") or said.get("w_bit")
     text = str(said).lower()
     if method == "compressed-tensors":

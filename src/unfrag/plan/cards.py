@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from functools import cache
 
 import msgspec
 
 from unfrag import data
+from unfrag.errors import UsageError
+
+_LONGEST_NAME = 100
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -31,8 +35,39 @@ class Card(msgspec.Struct, frozen=True):
 
 def find(name: str) -> Card | None:
     """The card that a name like "NVIDIA H100 80GB HBM3" or "4090d" means; None for an unknown one."""
-    said = _plain(name)
+    said = _plain(name[:_LONGEST_NAME])
     return next((card for card in known() if _plain(card.name) in said), None)
+
+
+def named(name: str | None, gib: float | None) -> Card:
+    """The card that a name or a size of memory means. Raises UsageError: neither says one."""
+    if gib is not None:
+        if not 1 <= gib <= 4096:
+            raise UsageError(f"--gpu-memory {gib:g} is no size of a card in GiB")
+        return Card(name or "card", int(gib * 2**30))
+    if name is None:
+        raise UsageError("which card? --gpu NAME, or --gpu-memory GIB")
+    card = find(name)
+    if card is None:
+        known_names = ", ".join(like(name))
+        raise UsageError(f"--gpu {name[:60]!r} is not known; known are {known_names}; or give --gpu-memory GIB")
+    return card
+
+
+def counted(name: str) -> tuple[str, int | None]:
+    """(name, how many) of "4x H100", "H100x4" or "RTX 4090 D * 2"; None where the name says no number."""
+    if found := re.fullmatch(r"(\d{1,4})\s?[x×*]\s?(\S.*)", name.strip()[:_LONGEST_NAME]):
+        return found[2], int(found[1])
+    found = re.fullmatch(r"(.*\S)\s?[x×*]\s?(\d{1,4})", name.strip()[:_LONGEST_NAME])
+    # "RTX 4090" ends like that too.
+    return (found[1], int(found[2])) if found and find(found[1]) is not None else (name, None)
+
+
+def like(name: str) -> list[str]:
+    """Names of known cards that are spelled nearly so; of all where none is."""
+    names = {_plain(card.name): card.name for card in known()}
+    near = difflib.get_close_matches(_plain(name[:_LONGEST_NAME]), names, n=4, cutoff=0.5)
+    return [names[one] for one in near] or list(names.values())
 
 
 @cache

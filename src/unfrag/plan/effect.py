@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from unfrag import data
+from unfrag.decode import decoded
 from unfrag.errors import UsageError
+from unfrag.files import read_file
 from unfrag.own_flags import read_bytes
 from unfrag.plan.advise import BYTES_OF_DTYPE
 
@@ -47,12 +49,7 @@ class Given(msgspec.Struct, frozen=True):
 
 def read_plan(path: Path) -> Given:
     """Raises UsageError: it is none, or one that does not fit."""
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Given)
-    except OSError as fault:
-        raise UsageError(f"{path}: {fault.strerror}") from fault
-    except msgspec.MsgspecError as fault:
-        raise UsageError(f"{path} is not what `unfrag plan --json` prints: {fault}") from fault
+    found = decoded(read_file(path), f"{path} is not what `unfrag plan --json` prints: it", Given)
     if found.fits is False:
         raise UsageError(f"{path} is a plan that does not fit: nothing was changed")
     if not found.flags:

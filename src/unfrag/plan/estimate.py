@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _LIMITS_READ_IN = (0, 20)  # of older versions it is not known here what they refused
 
 
+_LARGEST_WEIGHTS = 2**55  # bytes of one rank
+
+
 class Choice(msgspec.Struct, frozen=True):
     """How the server would be started; None: vLLM's default."""
 
@@ -78,6 +81,8 @@ def estimate(
         raise UsageError(why)
     refused = limits.card(a, card, choice) if version >= _LIMITS_READ_IN else None
     held = weights_of_rank(a, choice, exact_weights)
+    if held is not None and held > _LARGEST_WEIGHTS:
+        raise UsageError("the configuration describes more weights than any model has: look at its sizes")
     notes = [*a.assumed, *limits.notes(a, card, choice)]
     if choice.draft_tokens:
         a = architecture.with_draft(a)
@@ -99,7 +104,7 @@ def estimate(
     if cache and length:
         of_request = cache.blocks_of_request(length, step, a.sliding_window)
         need = of_request * cache.page_bytes
-        if blocks is not None:
+        if blocks is not None and of_request:
             concurrency = blocks / of_request
             tokens = cache.tokens(blocks, length, concurrency, version)
     tuned = choice.utilization is None and choice.max_model_len is not None

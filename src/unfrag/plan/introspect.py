@@ -17,8 +17,10 @@ from pathlib import Path
 import msgspec
 
 from unfrag import paths, vllm_version
+from unfrag.decode import decoded
+from unfrag.errors import UsageError
 from unfrag.facts import Unknown
-from unfrag.files import write_atomically
+from unfrag.files import read_file, write_atomically
 
 _TIMEOUT_SECONDS = 90
 # What a build without the right kernels says; a wrong configuration is a ValueError or pydantic's.
@@ -71,15 +73,15 @@ def ask(
     key = hashlib.sha256(json.dumps([version, request], sort_keys=True, default=str).encode()).hexdigest()[:32]
     kept = paths.cache_dir() / "plans" / f"{key}.json"
     try:
-        return msgspec.json.decode(kept.read_bytes(), type=Introspection)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return decoded(read_file(kept), kept.name, Introspection)
+    except UsageError:
         pass  # not asked yet, or a damaged file: ask
     answer = _child(request)
     if isinstance(answer, Introspection):
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(kept, msgspec.json.encode(answer))
-        except OSError:
+        except (OSError, UsageError):
             pass  # a read-only disk: the next plan asks again
     return answer
 

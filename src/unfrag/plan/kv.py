@@ -78,7 +78,7 @@ class Cache(msgspec.Struct, frozen=True):
 
 def version_of(said: str | None) -> tuple[int, ...]:
     """``"v0.18.0+rhai"`` as (0, 18, 0); the newest when nothing is said."""
-    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said or "")
+    found = re.search(r"(?<!\d)(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", (said or "")[:200])
     return tuple(int(part or 0) for part in found.groups()) if found else (99,)
 
 
@@ -121,6 +121,8 @@ def cache(
     merged = {"full": kinds.get("full", 0) + kinds.get("chunked", 0)}  # local attention by chunks is kept whole
     merged |= {"sliding": kinds.get("sliding", 0), "state": kinds.get("linear", 0) + kinds.get("mamba", 0)}
     merged = {kind: count for kind, count in merged.items() if count}
+    if not merged:
+        return None
     slots, groups = _groups(merged)
     tokens = block_tokens or (64 if a.is_sparse_mla else 16)
     if "state" in merged:
@@ -155,8 +157,6 @@ def _latent(a: Architecture, fp8: bool, version: tuple[int, ...], card: str, not
 
 def _groups(kinds: dict[str, int]) -> tuple[int, tuple[Group, ...]]:
     """vLLM's grouping: groups of equal size, the smallest kind's, or the largest's when they are nearly equal."""
-    if not kinds:
-        return 0, ()
     if len(kinds) == 1:
         kind, count = next(iter(kinds.items()))
         return count, (Group("full" if kind == "sliding" else kind),)

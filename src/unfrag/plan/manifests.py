@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 
+from unfrag.errors import UsageError
 from unfrag.templates import render
 
 KINDS = ("supervisor", "systemd", "compose", "kubernetes")
@@ -20,8 +21,13 @@ def manifest(kind: str, words: list[str], cards: int, servers: int = 1, warning:
         cards: how many one server takes.
         servers: equal ones that share the machine.
         warning: goes into a comment on top.
+
+    Raises:
+        UsageError: a word holds what would end its line.
     """
     model = words[2]
+    if any(ord(char) < ord(" ") or char == "\x7f" for word in words for char in word):
+        raise UsageError(f"--as {kind}: a line break or another control character cannot stand in a manifest")
     return render(
         f"manifests/{kind}.j2",
         {"json": _json, "supervisor": _supervisor, "systemd": _systemd, "compose": _compose},

@@ -11,12 +11,23 @@ import httpx
 import msgspec
 
 from unfrag import paths
+from unfrag.decode import decoded
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.files import write_atomically
+from unfrag.files import read_file, write_atomically
 
-_LARGEST = 64 << 20
+_LARGEST, _LARGEST_INDEX = 8 << 20, 64 << 20
 _INDEX = "model.safetensors.index.json"
 _HUB_SECONDS = 10.0
+
+
+class _Metadata(msgspec.Struct):
+    total_size: float
+
+
+class _Index(msgspec.Struct):
+    """As far as it is read; the map of tensors is passed over."""
+
+    metadata: _Metadata
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -57,23 +68,19 @@ def _read(file: Path) -> Any:
     try:
         if not file.is_file():
             raise UsageError(f"--config {file}: no such file")
-        with file.open("rb") as stream:
-            return msgspec.json.decode(stream.read(_LARGEST))
     except OSError as fault:
         raise UsageError(f"--config {file}: {fault.strerror}") from fault
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise UsageError(f"--config {file} is no JSON: {fault}") from fault
+    return decoded(read_file(file, _LARGEST), f"--config {file}")
 
 
 def _weights(folder: Path) -> int | None:
     """By the index, else by the files themselves."""
     try:
-        said = msgspec.json.decode((folder / _INDEX).read_bytes())
-        total = said["metadata"]["total_size"]
-        if isinstance(total, int | float) and total > 0:
+        total = decoded(read_file(folder / _INDEX, _LARGEST_INDEX), _INDEX, _Index).metadata.total_size
+        if 0 < total < 2**53:
             return int(total)
-    except (OSError, msgspec.DecodeError, KeyError, TypeError):
-        pass
+    except UsageError:
+        pass  # none, or none that says it
     try:
         return sum(file.stat().st_size for file in folder.glob("*.safetensors")) or None
     except OSError:

@@ -173,7 +173,7 @@ def _floor(a: Architecture, found: Estimate, ask: Ask, requests: float | None) -
     at_once = max(1.0, min(load.concurrency or requests or 1, requests or 1) / max(1, ask.count // found.choice.tp))
     length = (load.prompt or 0) + (load.output or 0) // 2
     experts = weights.expert_bytes(a, found.choice)
-    touched = 1 - (1 - a.experts_per_token / a.experts) ** at_once if a.experts else 1.0
+    touched = 1 - (1 - min(1.0, a.experts_per_token / a.experts)) ** at_once if a.experts else 1.0
     read = rank.weights_bytes - experts * (1 - touched) + at_once * length * rank.kv_bytes_per_token
     return read / (ask.card.bandwidth_gbs * 1e9)
 

@@ -189,7 +189,7 @@ def expert_bytes(a: Architecture, choice: Choice) -> float:
     if not a.experts:
         return 0.0
     each = _Bytes(a, scheme(a, choice.quantization), choice.dtype)
-    layers = math.ceil((a.layers.get("mlp", a.depth) - a.dense_layers) / choice.pp)
+    layers = math.ceil(max(0, a.layers.get("mlp", a.depth) - a.dense_layers) / choice.pp)
     width = 3 if a.gated else 2
     one = width * (a.hidden or 0) * (a.moe_intermediate or 0) * each.expert
     return layers * a.experts * one / (choice.tp * choice.dp)

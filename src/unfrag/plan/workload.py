@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from unfrag.bench.result import read_result
+from unfrag.decode import line_of_json
 from unfrag.errors import NotEnoughEvidence, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LONGEST_LINE = 4 << 20
+_MOST_TOKENS = 2**32
+_MOST_UNITS = 2_000_000  # hash ids that are remembered: beyond them every one counts as new
 _LONGEST = 0.999  # of a trace's requests: beyond it a single outlier would set the context
 
 
@@ -55,19 +58,22 @@ def of_trace(path: Path, limit: int = 1_000_000) -> Workload:
     lengths: list[int] = []
     seen: set[int] = set()
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--trace {path} is no regular file")
         with path.open(encoding="utf-8", errors="replace") as stream:
-            for line in stream:
+            while line := stream.readline(_LONGEST_LINE):
                 try:
-                    said = json.loads(line)
+                    said = line_of_json(line)
                     prompt, output = int(said["input_length"]), int(said["output_length"])
                     ids = [int(i) for i in said.get("hash_ids", ())]
                 except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                     continue
-                if prompt < 1 or output < 0:
+                if not (0 < prompt < _MOST_TOKENS and 0 <= output < _MOST_TOKENS):
                     continue
                 prompts, outputs, units = prompts + prompt, outputs + output, units + len(ids)
                 fresh += sum(i not in seen for i in ids)
-                seen.update(ids)
+                if len(seen) < _MOST_UNITS:
+                    seen.update(ids)
                 lengths.append(prompt + output)
                 if len(lengths) >= limit:
                     break

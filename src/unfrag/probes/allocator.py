@@ -6,84 +6,108 @@ Read in ``torch/cuda/memory.py`` and ``torch/csrc/cuda/memory_snapshot.cpp`` of 
 
 from __future__ import annotations
 
-import io
-import pickle
-import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from unfrag.errors import UsageError
 from unfrag.facts import Allocator, Unknown
+from unfrag.files import read_file
+from unfrag.probes import pickles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LARGEST_FILE = 512 << 20
+_LARGEST_FILE = 64 << 20
+_MOST_BLOCKS = 2_000_000
 NAMES = ("snapshot.pickle", "snapshot.pkl", "snapshot.json", "memory_snapshot.pickle", "memory_snapshot.json")
 
 
-class _Refused(Exception):
-    pass
+class _Block(msgspec.Struct):
+    size: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    state: str
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Numbers, texts, lists and dictionaries only."""
+class _Segment(msgspec.Struct):
+    """What is read of a segment; whatever else it holds (traces, frames) is passed over."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        raise _Refused(f"it asks for {module}.{name}, which an allocator snapshot never does")
+    total_size: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    allocated_size: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    device: Annotated[int, msgspec.Meta(ge=-1, le=65_535)] = 0
+    blocks: list[_Block] = []
+    is_expandable: bool = False
 
-    def persistent_load(self, pid: Any) -> Any:
-        raise _Refused("it refers to data outside the file")
+
+class _Snapshot(msgspec.Struct):
+    segments: list[_Segment]
 
 
 def read(path: Path) -> tuple[Allocator, ...] | Unknown:
     """One entry per device."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return Unknown(f"{path} is no regular file")
-        if status.st_size > _LARGEST_FILE:
-            return Unknown(f"{path} is larger than {_LARGEST_FILE >> 20} MiB; take the snapshot with max_entries=0")
-        return parse(path.read_bytes(), path.name)
-    except OSError as fault:
-        return Unknown(f"{path}: {fault.strerror}")
+        return parse(read_file(path, _LARGEST_FILE), path.name)
+    except UsageError as fault:
+        return Unknown(f"{fault}; take the snapshot with max_entries=0" if "larger" in str(fault) else str(fault))
 
 
 def parse(content: bytes, name: str = "the snapshot") -> tuple[Allocator, ...] | Unknown:
     """Either form."""
     try:
-        if content.lstrip()[:1] in (b"{", b"["):
-            raw: Any = msgspec.json.decode(content)
+        start = content[:64].lstrip()[:1]
+        if start in (b"{", b"["):
+            kind: Any = _Snapshot if start == b"{" else list[_Segment]
+            found = msgspec.json.decode(content, type=kind)
+            segments = found.segments if start == b"{" else found
         else:
-            raw = _PlainUnpickler(io.BytesIO(content)).load()
-        segments = raw["segments"] if isinstance(raw, dict) else raw
-        devices: dict[int, list[dict[str, Any]]] = {}
+            raw = pickles.load(content)
+            segments = _segments(raw["segments"] if isinstance(raw, dict) else raw)
+        devices: dict[int, list[_Segment]] = {}
         for segment in segments:
-            devices.setdefault(int(segment.get("device", 0)), []).append(segment)
+            devices.setdefault(segment.device, []).append(segment)
         if not devices:
             return Unknown(f"{name} has no segment")
         return tuple(_device(device, devices[device]) for device in sorted(devices))
-    except _Refused as fault:
+    except pickles.Refused as fault:
         return Unknown(f"{name} was not read: {fault}")
     except Exception as fault:
         return Unknown(f"{name} is no allocator snapshot: {type(fault).__name__}")
 
 
-def _device(device: int, segments: list[dict[str, Any]]) -> Allocator:
+def _segments(raw: Any) -> list[_Segment]:
+    """Of a pickle, in which one part may stand in many places: all places count."""
+    found: list[_Segment] = []
+    left = _MOST_BLOCKS
+    for segment in raw:
+        left -= 1 + len(segment.get("blocks", ()))
+        if left < 0:
+            raise pickles.Refused("it holds more blocks than any process has")
+        wanted = {name: segment[name] for name in _Segment.__struct_fields__ if name in segment and name != "blocks"}
+        blocks = [_Block(_size(block["size"]), str(block["state"])[:40]) for block in segment.get("blocks", ())]
+        found.append(msgspec.structs.replace(msgspec.convert(wanted, _Segment), blocks=blocks))
+    return found
+
+
+def _size(said: Any) -> int:
+    if not isinstance(said, int) or not 0 <= said <= 2**53:
+        raise ValueError("no size")
+    return said
+
+
+def _device(device: int, segments: list[_Segment]) -> Allocator:
     free_blocks: list[int] = []
     split = 0
     for segment in segments:
-        free = [int(b["size"]) for b in segment.get("blocks", ()) if b.get("state") == "inactive"]
+        free = [block.size for block in segment.blocks if block.state == "inactive"]
         free_blocks += free
-        if len(segment.get("blocks", ())) > len(free):
+        if len(segment.blocks) > len(free):
             split += sum(free)
     return Allocator(
         device=device,
-        reserved_bytes=sum(int(s["total_size"]) for s in segments),
-        allocated_bytes=sum(int(s["allocated_size"]) for s in segments),
+        reserved_bytes=sum(segment.total_size for segment in segments),
+        allocated_bytes=sum(segment.allocated_size for segment in segments),
         free_in_segments_bytes=sum(free_blocks),
         largest_free_bytes=max(free_blocks, default=0),
         inactive_split_bytes=split,
         segments=len(segments),
-        expandable=any(s.get("is_expandable") for s in segments),
+        expandable=any(segment.is_expandable for segment in segments),
     )

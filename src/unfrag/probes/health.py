@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from unfrag.decode import decoded
+from unfrag.errors import UsageError
 from unfrag.facts import Pool, Unknown
 
 NO_PLUGIN = (
@@ -21,9 +23,9 @@ def parse(body: bytes, status: int = 200) -> Pool | Unknown:
     if status != 200:
         return Unknown(f"/health answers {status}")
     try:
-        raw: Any = msgspec.json.decode(body) if body.strip() else {}
+        raw: Any = decoded(body, "it") if body.strip() else {}
         return _pool(raw) if isinstance(raw, dict) else Unknown("/health does not answer with a JSON object")
-    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+    except (UsageError, msgspec.ValidationError) as fault:
         return Unknown(f"/health is not as expected: {fault}")
 
 

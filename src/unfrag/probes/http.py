@@ -6,13 +6,14 @@ Each question has a time limit as a whole: a server that trickles or redirects f
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
-import msgspec
 
+from unfrag.decode import decoded
 from unfrag.errors import UsageError
 from unfrag.facts import NO_ANSWER, NO_SERVER, Unknown
 from unfrag.probes import health, metrics
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from unfrag.facts import Metrics, Pool
 
 TIMEOUT_SECONDS = 2.0
-_LARGEST_BODY = 32 << 20
+_LARGEST_BODY = 8 << 20
 _REDIRECTS = 3
+_LONGEST_URL = 2000
+_SAID = re.compile(rf"[\x21-\x7e\xa1-\ud7ff]{{1,{_LONGEST_URL}}}")
+_OF_A_ROUTE = re.compile(r"/(?:v1(?:/[a-z_/]{0,60})?|health|metrics)/?$")  # people paste the address of a route
 
 
 class _Faulty(Exception):
@@ -40,13 +44,7 @@ def client(url: str, key: str | None = None) -> httpx.Client:
     Raises:
         UsageError: this is no address of a server.
     """
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"--url {url!r} is no address; write http://HOST:PORT")
+    parts = address(url)
     return httpx.Client(
         base_url=url,
         timeout=TIMEOUT_SECONDS,
@@ -55,6 +53,20 @@ def client(url: str, key: str | None = None) -> httpx.Client:
         verify=parts.scheme == "https" and not is_here(url),
         headers={"Authorization": f"Bearer {key}"} if key else {},
     )
+
+
+def address(url: str) -> SplitResult:
+    """The parts of a server's address. Raises UsageError: it is none, or one of a route."""
+    try:
+        parts = urlsplit(url[:_LONGEST_URL])
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _SAID.fullmatch(url)
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"--url {url[:200]!r} is no address; write http://HOST:PORT")
+    if (wrong := _OF_A_ROUTE.search(parts.path)) is not None:
+        raise UsageError(f"--url {url[:200]}: leave {wrong[0]} away; the address of the server itself is wanted")
+    return parts
 
 
 def own_token() -> dict[str, str]:
@@ -83,23 +95,23 @@ def read_metrics(server: httpx.Client) -> Metrics | Unknown:
 def read_model(server: httpx.Client) -> tuple[str | Unknown, int | Unknown]:
     """(served model name, its maximum length) of the first model."""
     try:
-        first: Any = msgspec.json.decode(_good(server, "/v1/models"))["data"][0]
+        first: Any = decoded(_good(server, "/v1/models"), "it")["data"][0]
         length = first.get("max_model_len")
     except _Faulty as fault:
         return Unknown(str(fault)), Unknown(str(fault))
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (UsageError, LookupError, TypeError, AttributeError):
         unknown = Unknown("/v1/models does not answer as OpenAI's API does")
         return unknown, unknown
-    return str(first.get("id")), length if isinstance(length, int) else Unknown("/v1/models does not say")
+    return str(first.get("id"))[:500], length if isinstance(length, int) else Unknown("/v1/models does not say")
 
 
 def read_version(server: httpx.Client) -> str | Unknown:
     """The engine's version."""
     try:
-        return str(msgspec.json.decode(_good(server, "/version"))["version"])
+        return str(decoded(_good(server, "/version"), "it")["version"])[:200]
     except _Faulty as fault:
         return Unknown(str(fault))
-    except (ValueError, LookupError, TypeError):
+    except (UsageError, LookupError, TypeError):
         return Unknown("/version does not answer as vLLM does")
 
 
@@ -128,6 +140,9 @@ def _ask(server: httpx.Client, path: str) -> tuple[int, bytes]:
     except httpx.TimeoutException:
         raise _Faulty(f"{NO_ANSWER} within {TIMEOUT_SECONDS:.0f} s") from None
     except httpx.ConnectError as fault:
+        if "WRONG_VERSION_NUMBER" in str(fault):
+            raise _Faulty(f"{NO_SERVER}: it speaks http, not https; write http://… instead") from None
         raise _Faulty(f"{NO_SERVER} ({fault})") from None
-    except httpx.HTTPError as fault:
-        raise _Faulty(f"{path}: {fault or type(fault).__name__}") from None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as fault:
+        hint = "; does it speak https?" if isinstance(fault, httpx.RemoteProtocolError) else ""
+        raise _Faulty(f"{path}: {fault or type(fault).__name__}{hint}") from None

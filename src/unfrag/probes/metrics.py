@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING
 
@@ -26,8 +25,10 @@ _SUMS = {
     "hit_rate": ("sglang:cache_hit_rate",),
 }
 _SAMPLE = re.compile(
-    r"^\s*(?:# (?:TYPE|HELP) .*|[A-Za-z:]\w*[_:][\w:]*(?:\{[^{}]*\})?\s+[-+]?(?:\d[\w.+-]*|NaN|Inf)(?:\s+\d+)?)"
+    r"^\s*(?:# (?:TYPE|HELP) .*|[A-Za-z:](?=\w*[_:])[\w:]*(?:\{[^{}]*\})?\s+[-+]?(?:\d[\w.+-]*|NaN|Inf)(?:\s+\d+)?)"
 )
+_LARGEST = 1e18  # beyond it nothing was counted; NaN is left out by the same comparison
+_MOST_LINES, _LONGEST_LINE = 50_000, 8000
 _SUFFIX = re.compile(r"_(?:total|sum|count|bucket|created)$")
 _USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")
 
@@ -40,7 +41,7 @@ def parse(text: str) -> Metrics | Unknown:
             for sample in family.samples:
                 # Pasted text often lacks the TYPE lines, so what belongs together is found by name.
                 base = _SUFFIX.sub("", sample.name)
-                if not sample.name.endswith("_created") and math.isfinite(sample.value):
+                if not sample.name.endswith("_created") and abs(sample.value) <= _LARGEST:
                     samples.setdefault(base, []).append(sample)
     except Exception as fault:
         return Unknown(f"/metrics is not Prometheus text: {fault}")
@@ -64,7 +65,7 @@ def parse(text: str) -> Metrics | Unknown:
 
 def _exported(text: str) -> str:
     """The lines that are Prometheus text: people paste remarks between them."""
-    found = (_SAMPLE.match(line) for line in text.splitlines())
+    found = (_SAMPLE.match(line[:_LONGEST_LINE]) for line in text.splitlines()[:_MOST_LINES])
     return "\n".join(line[0] for line in found if line) + "\n"
 
 

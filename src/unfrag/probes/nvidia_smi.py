@@ -20,6 +20,7 @@ _UUID = re.compile(r"^(GPU|MIG)-[0-9a-fA-F-]{4,}$")
 _AMOUNT = re.compile(r"^([0-9][0-9.,]*)\s*(MiB|MB|GiB|GB|KiB|B)?$")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": _MIB, "MB": _MIB, "GiB": 2**30, "GB": 2**30, None: _MIB}
 _TIMEOUT_SECONDS = 5.0
+_MOST_LINES = 100_000
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\0")
 _NAMES = {"device_uuid": "gpu_uuid", "container": "process_name", "used": "used_memory"}
 _HEADER = ("pid", "index", "gpu", "name", "uuid", "gpu_uuid", "gpu_name", "gpu_bus_id", "timestamp", "pci.bus_id")
@@ -51,7 +52,7 @@ def read() -> Gpus | Unknown:
 
 def parse(text: str) -> Gpus | Unknown:
     """Whatever shapes the text holds. Lines of any other kind are passed over."""
-    lines = _ANSI.sub("", text).splitlines()
+    lines = [line for line in _ANSI.sub("", text).splitlines() if line][:_MOST_LINES]
     reader = _Reader()
     details = _Details(reader)
     for line in lines:
@@ -110,7 +111,7 @@ class _Reader:
         except csv.Error:
             return
         cells = [cell.strip() for cell in row]
-        names = [_NAMES.get(name, name) for name in (re.sub(r"\s*\[.*", "", cell) for cell in cells)]
+        names = [_NAMES.get(name, name) for name in (re.sub(r"(?<!\s)\s*\[.*", "", cell) for cell in cells)]
         if len(names) > 1 and names[0] in (*_HEADER, "memory.total", "memory.used", "used_memory", "process_name"):
             self._header = names
             self.lists_processes = self.lists_processes or "pid" in names

@@ -27,17 +27,21 @@ _ENGINE_LINE = re.compile(
 _LOG_LINE = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR)\b|Loading safetensors|it/s\]")
 _TIMES = re.compile(r"(?:hours?|days?|time|minutes?|requests|小时|时间|天)\b[\s|:]", re.IGNORECASE)
 _UNIT = re.compile(r"(?<![A-Za-z])([KMGT]i?B|[KMG]i)\b", re.IGNORECASE)
-_AMOUNT = re.compile(r"(?<![\w.:/-])([0-9][0-9,]*(?:\.[0-9]+)?)\s*([KMGT]i?B?|bytes)?(?![\w.:-]|\s*%)", re.IGNORECASE)
-_COLUMN = re.compile(r"([A-Za-z_][\w.()]*)\s?[=:]\s?([0-9][0-9,.]*)\s?([KMGT]i?B?|bytes)?(?![\w%])", re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"(?<![\w.:/-])([0-9][0-9,]{0,30}(?:\.[0-9]{1,30})?)\s{0,20}([KMGT]i?B?|bytes)?(?![\w.:-]|\s*%)", re.IGNORECASE
+)
+_COLUMN = re.compile(
+    r"([A-Za-z_][\w.()]{0,60})\s?[=:]\s?([0-9][0-9,.]{0,30})\s?([KMGT]i?B?|bytes)?(?![\w%])", re.IGNORECASE
+)
 _NOISE = re.compile(
-    r"\([^()]*\)|/\s*[0-9.,]+\s*[KMGT]i?B?\b|\d{4}[-/]\d\d[-/]\d\d\S*|\b\d\d[-/]\d\d\b|\b\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
-    r"|[+~]?\b\d+(?:\.\d+)?\s?(?:hours?|hrs?|h|days?|d|minutes?|min|m|weeks?|w|seconds?|secs?|s|周|天|小时|分钟|点)(?![A-Za-z])"
-    r"|\b\d[\d,]*\s?(?:req\w*|rounds?|steps?|iter\w*|turns?|pages?|blocks?|tokens?)\b"
-    r"|\b(?:day|hour|week|pid|t|req|req/s|rps|qps|cpu|running|waiting|threads?|fds?)\s?[=:]?\s?\d[\d.,]*[KMGkm]?\b|\b[0-9a-f]{12}\b",
+    r"\([^()]{0,300}\)|/\s{0,9}[0-9.,]{1,30}\s{0,9}[KMGT]i?B?\b|\d{4}[-/]\d\d[-/]\d\d\S*|\b\d\d[-/]\d\d\b|\b\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
+    r"|[+~]?\b\d{1,20}(?:\.\d{1,20})?\s?(?:hours?|hrs?|h|days?|d|minutes?|min|m|weeks?|w|seconds?|secs?|s|周|天|小时|分钟|点)(?![A-Za-z])"
+    r"|\b\d[\d,]{0,20}\s?(?:req\w*|rounds?|steps?|iter\w*|turns?|pages?|blocks?|tokens?)\b"
+    r"|\b(?:day|hour|week|pid|t|req|req/s|rps|qps|cpu|running|waiting|threads?|fds?)\s?[=:]?\s?\d[\d.,]{0,20}[KMGkm]?\b|\b[0-9a-f]{12}\b",
     re.IGNORECASE,
 )
 _SUMMARY = re.compile(r"\b(?:min|mean|max|avg|limit|total|capacity|p50|p95)\b.*|\bof\s+\d\S*", re.IGNORECASE)
-_HOURS = re.compile(r"(\d+(?:\.\d+)?)\s?(h|hr|hrs|hours?|d|days?|天|小时)(?![A-Za-z])", re.IGNORECASE)
+_HOURS = re.compile(r"(?<!\d)(\d{1,9}(?:\.\d{1,9})?)\s?(h|hr|hrs|hours?|d|days?|天|小时)(?![A-Za-z])", re.IGNORECASE)
 _SMALLEST = 16 << 20  # what a person watches is not smaller
 _LINES, _LONGEST_LINE = 20_000, 2000
 

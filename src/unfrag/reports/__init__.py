@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import msgspec
 from rich.console import Console
 
+_printed: list[bool] = []
 _PIPE_WIDTH = 120  # columns, where nobody says how many there are
 
 
@@ -23,9 +25,23 @@ def err() -> Console:
 
 def print_json(value: object) -> None:
     """Indented JSON on stdout."""
-    encoded = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    try:
+        encoded = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    except (UnicodeEncodeError, OverflowError):  # half a character, or a number beyond 64 bits
+        encoded = json.dumps(msgspec.to_builtins(value), indent=2).encode()
+    _printed.append(True)
     sys.stdout.buffer.write(encoded + b"\n")
     sys.stdout.flush()
+
+
+def nothing_printed() -> None:
+    """One run of the command begins."""
+    _printed.clear()
+
+
+def printed() -> bool:
+    """Has JSON been printed?"""
+    return bool(_printed)
 
 
 def size(count: float) -> str:

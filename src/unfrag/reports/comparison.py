@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -15,12 +16,12 @@ def table(results: list[Result], rows: list[Row]) -> Table:
     """Median, the change against the first column, and below it the smallest and largest of the repeats."""
     repeats = max(len(result.repeats) for result in results)
     drawn = Table(
-        caption=f"median of {repeats}, below it smallest to largest; change against {results[0].label}",
+        caption=f"median of {repeats}, below it smallest to largest; change against {escape(results[0].label)}",
         caption_justify="left",
     )
     drawn.add_column("")
     for result in results:
-        drawn.add_column(result.label, justify="right")
+        drawn.add_column(escape(result.label), justify="right")
     for row in rows:
         drawn.add_row(row.name + (f", {row.unit}" if row.unit else ""), *(_cell(row, cell) for cell in row.cells))
     return drawn

@@ -76,11 +76,13 @@ def _verdict(diagnosis: Diagnosis) -> str:
 
 
 def _card(card: Card) -> Table:
-    table = Table(title=f"{card.name}: {size(card.total_bytes)}", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=f"{escape(card.name)}: {size(card.total_bytes)}", title_justify="left", box=None, pad_edge=False
+    )
     for name, side in (("use", "left"), ("bytes", "right"), ("share", "left"), ("known by", "left")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     for line in card.lines:
         share = line.bytes / card.total_bytes if card.total_bytes else 0.0
         bar = "█" * round(max(0.0, min(1.0, share)) * _BAR)
-        table.add_row(line.what, size(line.bytes), f"{bar} {share:.1%}", line.source)
+        table.add_row(escape(line.what), size(line.bytes), f"{bar} {share:.1%}", line.source)
     return table

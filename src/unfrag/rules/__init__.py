@@ -12,6 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
 
 from unfrag.errors import UsageError
+from unfrag.files import read_text
 from unfrag.rules import (
     alloc_conf_conflict,
     allocator_fragmentation,
@@ -96,6 +97,7 @@ RULES: tuple[Rule, ...] = (
     not_memory,
 )
 _SURE = 0.7
+_LARGEST_THRESHOLD = 2**60
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -105,8 +107,8 @@ def load_thresholds(path: Path | None = None) -> dict[str, Thresholds]:
     if path is None:
         return defaults
     try:
-        own = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as fault:
+        own = tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as fault:
         raise UsageError(f"{path}: {fault}") from fault
     for table, values in own.items():
         if not isinstance(values, dict) or table not in defaults:
@@ -114,8 +116,18 @@ def load_thresholds(path: Path | None = None) -> dict[str, Thresholds]:
         unknown = set(values) - set(defaults[table])
         if unknown:
             raise UsageError(f"{path}: [{table}] has no {', '.join(unknown)}; it has {', '.join(defaults[table])}")
+        _must_be_alike(values, defaults[table], f"{path}: [{table}]")
         defaults[table] |= values
     return defaults
+
+
+def _must_be_alike(values: Thresholds, defaults: Thresholds, where: str) -> None:
+    """Raises UsageError: a threshold is of another kind than its default, or no finite number."""
+    for key, value in values.items():
+        kind = type(defaults[key])
+        numbers = kind in (int, float) and type(value) in (int, float) and abs(value) <= _LARGEST_THRESHOLD
+        if not numbers and (type(value) is not kind or kind in (int, float)):
+            raise UsageError(f"{where} {key}: a value such as {defaults[key]!r} is wanted")
 
 
 def judge_all(snapshot: Snapshot, thresholds: dict[str, Thresholds]) -> tuple[list[Finding], list[str]]:

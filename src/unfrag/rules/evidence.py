@@ -20,13 +20,17 @@ _MLA = re.compile(
     r"glm[-_ ]?4\.7[-_ ]?flash|glm[-_ ]?5|longcat|minicpm3|moonlight|mistral[-_ ]large[-_ ]3|ling[-_ ]?2\.5|ring[-_ ]?2\.5",
     re.IGNORECASE,
 )
-_EXPERTS = re.compile(r"(\d+)\s?x\s?(\d+(?:\.\d+)?)\s?B\b", re.IGNORECASE)
-_BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)\s?B(?![A-Za-z0-9])", re.IGNORECASE)
+_EXPERTS = re.compile(r"(?<!\d)(\d{1,6})\s?x\s?(\d{1,6}(?:\.\d{1,6})?)\s?B\b", re.IGNORECASE)
+_BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d{1,8}(?:\.\d{1,8})?)\s?B(?![A-Za-z0-9])", re.IGNORECASE)
 _SHARED_IN_EXPERTS = 0.83  # 8x7B has 46.7 billion parameters, not 56: attention is shared
-_CARDS = re.compile(r"(\d+)\s?[x×*]\s?[A-Za-z]")
-_CARD_GB = re.compile(r"(\d+(?:\.\d+)?)\s?(?:GiB|GB|G)\b(?!\s*(?:RAM|of RAM|host|system|memory for))", re.IGNORECASE)
+_CARDS = re.compile(r"(?<!\d)(\d{1,9})\s?[x×*]\s?[A-Za-z]")
+_CARD_GB = re.compile(
+    r"(?<![\d.])(\d{1,8}(?:\.\d{1,8})?)\s?(?:GiB|GB|G)\b(?!\s{0,20}(?:RAM|of RAM|host|system|memory for))",
+    re.IGNORECASE,
+)
 _RAM = re.compile(
-    r"(\d+(?:\.\d+)?)\s?(TB|TiB|GB|GiB|G)\s*(?:of\s+)?(?:RAM|host|system mem|DRAM|DDR|memory\b)", re.IGNORECASE
+    r"(?<![\d.])(\d{1,8}(?:\.\d{1,8})?)\s?(TB|TiB|GB|GiB|G)\s{0,20}(?:of\s{1,20})?(?:RAM|host|system mem|DRAM|DDR|memory\b)",
+    re.IGNORECASE,
 )
 _BITS = (
     (4, r"int4|w4a|awq|gptq|4[-_ ]?bit|nf4|nvfp4|mxfp4|fp4|bnb|bitsandbytes|q4_|marlin|autoround|squeezellm"),
@@ -218,7 +222,7 @@ def card_bytes(snapshot: Snapshot) -> float | None:
     found = _CARD_GB.search(snapshot.cards)
     if found and len(found[1]) < 8:
         return float(found[1]) * GIB
-    card = cards_by_name.find(re.sub(r"^\s*\d+\s*[x×*]\s*", "", snapshot.cards))
+    card = cards_by_name.find(re.sub(r"^\s{0,20}\d{1,9}\s?[x×*]\s{0,20}", "", snapshot.cards))
     return card.memory_bytes if card is not None else None
 
 

@@ -45,7 +45,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
         seen = f"{thrown:,.0f} tokens were thrown out, and {rate:.0%} of the prompts' tokens found."
         return _finding(snapshot, seen, seen, 0.82)
     turns = [
-        [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?=,\s|\s|$)", e.words["turns"])]
+        [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]{0,20}(?=,\s|\s|$)", e.words["turns"])]
         for log in evidence.logs(snapshot)
         for e in log.all("cached_turns")
     ]

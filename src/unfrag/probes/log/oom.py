@@ -7,7 +7,7 @@ import re
 from unfrag.events import Oom
 from unfrag.probes.log.pattern import size
 
-_SIZE = r"([0-9][0-9.,]*\s*(?:bytes|[KMGT]i?B|B))\b"
+_SIZE = r"([0-9][0-9.,]{0,30}\s*(?:bytes|[KMGT]i?B|B))\b"
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

@@ -11,16 +11,16 @@ import re
 import msgspec
 
 _KINDS = {
-    "size": r"-?[0-9][0-9.,]*\s*(?:bytes|[KMGT]i?B|B)\b",
-    "gib": r"-?[0-9][0-9.,]*",
-    "num": r"-?[0-9][0-9.,]*",
-    "int": r"[0-9][0-9,]*",
+    "size": r"-?[0-9][0-9.,]{0,30}\s*(?:bytes|[KMGT]i?B|B)\b",
+    "gib": r"-?[0-9][0-9.,]{0,30}",
+    "num": r"-?[0-9][0-9.,]{0,30}",
+    "int": r"[0-9][0-9,]{0,30}",
     "word": r"[^\s,;'\"]+",
     "text": r".{1,200}?",
 }
 _HOLE = re.compile(r"<(\w+):(size|gib|num|int|word|text)>")
 _SPACE = re.compile(r"\[(?:\\.|[^\]])*\]| [?*+]?")
-_SIZE = re.compile(r"(-?[0-9][0-9.,]*)\s*([A-Za-z]+)")
+_SIZE = re.compile(r"(-?[0-9][0-9.,]{0,30})\s*([A-Za-z]+)")
 _UNITS = {"B": 1, "BYTES": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _LONGEST_NUMBER = 24
 

@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from unfrag.facts import Unknown
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -26,7 +31,7 @@ _STEP = 1 << 16
 _INFLATED_AT_MOST = 8 << 30
 _SAMPLE = 1 << 16
 _NOISE = 0.2
-_DAMAGED = (OSError, EOFError, zlib.error, ValueError)
+_DAMAGED = (OSError, EOFError, zlib.error, zstd.ZstdError, ValueError)
 
 
 class Source:
@@ -93,10 +98,6 @@ def _inflated(stream: BinaryIO) -> BinaryIO:
 
 
 def _zstd(stream: BinaryIO) -> BinaryIO:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
     return cast("BinaryIO", zstd.ZstdFile(stream))
 
 

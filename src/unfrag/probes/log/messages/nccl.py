@@ -24,7 +24,7 @@ MESSAGES = (
     M(
         "nccl_init",
         ("Init COMPLETE", "is using nccl==", "NCCL INFO"),
-        r"(?:ncclCommInitRank\w* .{0,160}Init COMPLETE|comm \S* ?rank .{0,200}Init COMPLETE|Connected all (?:rings|trees)|NCCL INFO Channel|is using nccl==)",
+        r"(?:ncclCommInitRank\w{0,40} .{0,160}Init COMPLETE|comm \S{0,60} ?rank .{0,200}Init COMPLETE|Connected all (?:rings|trees)|NCCL INFO Channel|is using nccl==)",
     ),
     M(
         "nccl_shm",

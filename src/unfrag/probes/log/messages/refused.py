@@ -40,7 +40,7 @@ MESSAGES = (
     M(
         "unexpected_keyword",
         ("unexpected keyword argument",),
-        r"(?P<call>[\w.]+(?:__init__)?)\(\) got an unexpected keyword argument '?<flag:word>'?",
+        r"(?P<call>[\w.]{1,120})\(\) got an unexpected keyword argument '?<flag:word>'?",
     ),
     M("config_rejected", ("validation error for",), r"<count:int> validation errors? for <config:word>"),
     M("flag_rejected", ("xtra inputs are not permitted", "nvalid value for"), r"Extra inputs are not permitted"),
@@ -119,12 +119,12 @@ MESSAGES = (
     M(
         "alloc_conf",
         ("xpandable", "PYTORCH_", "allocator", "Allocator", "max_split_size", "cudaMallocAsync"),
-        r"(?:[Ee]xpandable[_ ]segments?.{0,100}?(?:not compatible|incompatible|not supported|unsupported|cannot be used|can't be used|conflict|must not|must be (?:disabled|unset|off)|are not allowed|invalidat|requires|please (?:unset|remove|disable))|(?:not compatible|incompatible|not supported|cannot be (?:used|combined)|conflicts?).{0,60}expandable[_ ]segments|Unrecognized (?:key|CachingAllocator option)|CachingAllocator(?:Config)?.{0,60}(?:invalid|unrecognized|too small|expected|error)|max_split_size too small|(?:cudaMallocAsync|PluggableAllocator|cumem\w*).{0,80}(?:not (?:yet )?support|incompatible|cannot)|does not (?:yet )?support (?:shareable handles|checkPoolLiveAllocations|cudaMallocAsync))",
+        r"(?:[Ee]xpandable[_ ]segments?.{0,100}?(?:not compatible|incompatible|not supported|unsupported|cannot be used|can't be used|conflict|must not|must be (?:disabled|unset|off)|are not allowed|invalidat|requires|please (?:unset|remove|disable))|(?:not compatible|incompatible|not supported|cannot be (?:used|combined)|conflicts?).{0,60}expandable[_ ]segments|Unrecognized (?:key|CachingAllocator option)|CachingAllocator(?:Config)?.{0,60}(?:invalid|unrecognized|too small|expected|error)|max_split_size too small|(?:cudaMallocAsync|PluggableAllocator|cumem).{0,120}(?:not (?:yet )?support|incompatible|cannot)|does not (?:yet )?support (?:shareable handles|checkPoolLiveAllocations|cudaMallocAsync))",
     ),
     # The weights' own
     M(
         "moe_workspace",
         ("workspace", "intermediate_cache", "DeepEP", "deep_ep", "nvshmem", "NVSHMEM", "num_rdma_bytes"),
-        r"(?:(?:failed to|cannot|could not|unable to) (?:allocate|get|resize).{0,60}(?:workspace|intermediate_cache|DeepEP|nvshmem)|(?:moe|MoE|cutlass|grouped).{0,60}workspace.{0,80}(?:too small|insufficient|exceed|fail|out of memory)|workspace.{0,40}(?:insufficient|too small|overflow)|(?:nvshmem|NVSHMEM)\S*.{0,60}(?:out of memory|fail|symmetric heap)|num_max_dispatch_tokens|intermediate_cache\d|deep_?ep\S*.{0,120}out of memory|Buffer\(.{0,40}num_rdma_bytes=<asked:int>)",
+        r"(?:(?:failed to|cannot|could not|unable to) (?:allocate|get|resize).{0,60}(?:workspace|intermediate_cache|DeepEP|nvshmem)|(?:moe|MoE|cutlass|grouped).{0,60}workspace.{0,80}(?:too small|insufficient|exceed|fail|out of memory)|workspace.{0,40}(?:insufficient|too small|overflow)|(?:nvshmem|NVSHMEM).{0,90}(?:out of memory|fail|symmetric heap)|num_max_dispatch_tokens|intermediate_cache\d|deep_?ep.{0,150}out of memory|Buffer\(.{0,40}num_rdma_bytes=<asked:int>)",
     ),
 )

@@ -68,7 +68,7 @@ MESSAGES = (
             "cudaErrorHostMemory",
             "Unable to allocate",
         ),
-        r"(?:\[Errno 12\]|std::bad_alloc|(?<!OutOf)(?<!OutOfMemory)\bMemoryError\b|numpy\S*MemoryError|cudaHostAlloc.{0,40}(?:fail|out of memory)|Unable to allocate <asked:size> for an array|(?<!ibv)(?:os\.fork|fork|mmap|malloc).{0,30}Cannot allocate memory)",
+        r"(?:\[Errno 12\]|std::bad_alloc|(?<!OutOf)(?<!OutOfMemory)\bMemoryError\b|numpy\S{0,60}MemoryError|cudaHostAlloc.{0,40}(?:fail|out of memory)|Unable to allocate <asked:size> for an array|(?<!ibv)(?:os\.fork|fork|mmap|malloc).{0,30}Cannot allocate memory)",
     ),
     M(
         "shm_leaked",

@@ -22,7 +22,7 @@ MESSAGES = (
     M(
         "sparse_pages",
         ("per page", "pages of"),
-        r"[0-9.]+ of [0-9]+ blocks (?:live|used|occupied)|blocks (?:live|used|occupied) per page",
+        r"[0-9.]{1,12} of [0-9]{1,12} blocks (?:live|used|occupied)|blocks (?:live|used|occupied) per page",
     ),
     M(
         "profiled",
