@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unfrag.commandline import read_flags
-from unfrag.errors import NeverReady, UnfragError
-from unfrag.files import write_atomically
+from unfrag.errors import NeverReady, UnfragError, UsageError
+from unfrag.files import read_file, write_atomically
 from unfrag.launchers.verify import answers, not_in_effect
 from unfrag.waiting import wait_ready
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def content_of(path: Path) -> bytes:
     """Of a file that may be away, as a drop-in is at first."""
     try:
-        return path.read_bytes()
-    except OSError:
+        return read_file(path)
+    except UsageError:
         return b""
 
 

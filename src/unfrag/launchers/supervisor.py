@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.files import read_file
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.ini import CommandPlace, find_command, included, options
 from unfrag.launchers.process import address, command_of
@@ -116,10 +117,10 @@ class SupervisorProgram:
 
     def _found(self) -> tuple[Path, bytes]:
         """The file that has the program: the named one, or one that it includes."""
-        content = _bytes(self._path)
+        content = read_file(self._path)
         if not options(_text(content), f"program:{self._program}"):
             for name in included(self._path, _text(content)):
-                inside = _bytes(Path(name))
+                inside = read_file(Path(name))
                 if options(_text(inside), f"program:{self._program}"):
                     return Path(name), inside
         return self._path, content
@@ -173,10 +174,3 @@ def _full_name(info: dict[str, Any]) -> str:
 
 def _text(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as fault:
-        raise UsageError(f"{path}: {fault.strerror}") from fault
