@@ -106,8 +106,7 @@ def pack(files: dict[str, str], path: Path) -> None:
             entry.size, entry.mode = len(content), 0o600
             tar.addfile(entry, io.BytesIO(content))
     try:
-        write_atomically(path, buffer.getvalue())
-        path.chmod(0o600)
+        write_atomically(path, buffer.getvalue(), private=True)
     except OSError as fault:
         raise UsageError(f"{path}: {fault.strerror}; choose another place with --out") from fault
 

@@ -41,7 +41,7 @@ def main() -> int:
 
         setattr(owner, name, stepping)
 
-    before(os, "replace", lambda source, target: f"replace {Path(target).name}")
+    before(os, "rename", lambda source, target: f"replace {Path(target).name}")
     before(os, "fsync", lambda handle: "fsync")
     before(Supervisord, "call", lambda self, name, *rest: name)
     before(httpx.Client, "request", lambda self, method, url, *rest: f"{method} {url}")

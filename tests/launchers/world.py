@@ -85,13 +85,13 @@ class World:
         os.environ["UNFRAG_STATE"] = str(self.folder / "state")
         launcher = Fake(self, killed_at)
         Place.launcher = lambda place: launcher  # type: ignore[method-assign,assignment,return-value]
-        replace = os.replace
+        rename = os.rename
 
         def stepping(*args, **kwargs):
             launcher.step()
-            return replace(*args, **kwargs)
+            return rename(*args, **kwargs)
 
-        os.replace = stepping  # type: ignore[assignment]
+        os.rename = stepping  # type: ignore[assignment]
         err = StringIO()
         try:
             with redirect_stderr(err), redirect_stdout(StringIO()):

@@ -194,15 +194,16 @@ def read_policy(args: argparse.Namespace) -> Policy:
 
     from unfrag import data
     from unfrag.errors import UsageError
+    from unfrag.files import read_text
     from unfrag.guard.policy import Policy, contradiction
 
     policy = Policy()
     if args.policy is not None:
         try:
             is_article = args.policy == "article"
-            text = data.text("policies/article.toml") if is_article else Path(args.policy).read_text()
+            text = data.text("policies/article.toml") if is_article else read_text(Path(args.policy))
             policy = msgspec.convert(tomllib.loads(text), Policy, strict=False)
-        except (OSError, ValueError) as fault:
+        except (ValueError, RecursionError) as fault:
             raise UsageError(f"{args.policy}: {fault}") from fault
     if args.interval is not None:
         try:
@@ -232,14 +233,16 @@ def _status(args: argparse.Namespace) -> int:
 
     import msgspec
 
+    from unfrag.errors import UsageError
+    from unfrag.files import read_file
     from unfrag.guard.memory import Remembered, is_held
     from unfrag.reports import out, print_json
 
     rows: list[dict[str, Any]] = []
     for file in sorted(_folder().glob("*.json")):
         try:
-            found = msgspec.json.decode(file.read_bytes(), type=Remembered)
-        except (OSError, msgspec.MsgspecError):
+            found = msgspec.json.decode(read_file(file), type=Remembered)
+        except (UsageError, msgspec.MsgspecError, RecursionError):
             continue
         ago = time.monotonic() - (found.state.last_look or 0.0)
         label = file.stem.rsplit("-", 1)[0]

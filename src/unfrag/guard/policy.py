@@ -50,7 +50,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quiet_to: TimeOfDay = ""
     nightly: TimeOfDay = "02:00"
     """At this time of day blocks are moved together where that matters; empty: never. A missed night is made up for."""
-    drain_seconds: Seconds = 60.0
+    drain_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_000)] = 60.0
     doctor_seconds: Seconds = 300.0
     """Between two diagnoses; 0: none are made."""
 

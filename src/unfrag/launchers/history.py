@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.files import whole_folder, write_atomically
+from unfrag.files import read_file, whole_folder, write_atomically
 from unfrag.paths import state_dir
 
 if TYPE_CHECKING:
@@ -120,15 +120,15 @@ class History:
         """Every change on record, oldest first; damaged records are passed over."""
         found = []
         for record in self.folder.glob("*/record.json"):
-            with contextlib.suppress(OSError, msgspec.DecodeError, msgspec.ValidationError):
-                found.append(msgspec.json.decode(record.read_bytes(), type=Kept))
+            with contextlib.suppress(UsageError, msgspec.MsgspecError, RecursionError):
+                found.append(msgspec.json.decode(read_file(record), type=Kept))
         return sorted(found, key=lambda kept: (kept.number, kept.id))
 
     def _content(self, kept: Kept, name: str, sha256: str) -> bytes:
         try:
-            content = (self.folder / kept.id / name).read_bytes()
-        except OSError as fault:
-            raise UsageError(f"the backup {kept.id} cannot be read: {fault.strerror}") from fault
+            content = read_file(self.folder / kept.id / name)
+        except UsageError as fault:
+            raise UsageError(f"the backup {kept.id} cannot be read: {fault}") from fault
         if digest(content) != sha256:
             raise UsageError(f"the backup {kept.id} is damaged: its hash does not match. Nothing was changed")
         return content
