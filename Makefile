@@ -41,7 +41,8 @@ test: setup ## All tests, the ones on a real engine included, some of them with 
 test-slow: setup ## Every kill point of apply, every fault of the guard, systemd, compose (an hour)
 	$(BIN)/python -m pytest --slow tests/launchers/test_any_order.py tests/e2e/test_apply.py tests/e2e/test_apply_orders.py \
 	  tests/e2e/test_apply_killed.py tests/e2e/test_guard.py tests/e2e/test_guard_mixed.py tests/e2e/test_beside_stock.py \
-	  tests/e2e/test_systemd.py tests/e2e/test_compose.py
+	  tests/e2e/test_systemd.py tests/e2e/test_compose.py tests/e2e/test_rigs.py tests/e2e/test_compaction.py \
+	  tests/e2e/test_expert_cache.py tests/engine/experts/test_routes.py tests/engine/test_ranks.py
 
 test-versions: setup ## The plugin on vLLM 0.30, 0.31 and 0.33 (20 minutes; 600 MB of wheels, environments of their own)
 	@set -e; for version in $(VERSIONS); do \
@@ -52,7 +53,7 @@ test-versions: setup ## The plugin on vLLM 0.30, 0.31 and 0.33 (20 minutes; 600 
 test-matrix: setup ## Compaction, pool and server under Model Runner V1 and V2, with and without asynchronous scheduling (40 minutes)
 	@set -e; for defaults in "v1 --async" "v2" "v2 --async"; do \
 	  echo "== model runner $$defaults"; \
-	  $(BIN)/python -m tests.gpu_defaults $$defaults -q $(MATRIX_TESTS); \
+	  $(BIN)/python -m tests.gpu_defaults $$defaults -q --slow $(MATRIX_TESTS); \
 	done
 
 test-fast: setup ## Only the tests that start no server (10 seconds)

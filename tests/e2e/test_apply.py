@@ -65,6 +65,7 @@ def test_a_server_that_does_not_come_up_is_rolled_back(own_rig):
     assert httpx.get(f"{own_rig.url}/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_plan_that_promises_more_tokens_than_come_is_rolled_back(own_rig, tmp_path):
     before = own_rig.config.read_bytes()
     plan = tmp_path / "plan.json"

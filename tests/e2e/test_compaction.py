@@ -18,7 +18,7 @@ CLIENTS = 32
 FLAGS = {"--block-size": "32", "--num-gpu-blocks-override": "801", "--max-num-seqs": str(CLIENTS)}
 
 
-@pytest.fixture(params=["stock", "contiguous"])
+@pytest.fixture(params=["stock", pytest.param("contiguous", marks=pytest.mark.slow)])
 def busy(request):
     with Rig(FLAGS, env={"UNFRAG_POOL": request.param}) as rig:
         rig.wait_ready()

@@ -52,6 +52,7 @@ def experts(rig):
     return counts
 
 
+@pytest.mark.slow
 def test_a_hundred_requests_over_ten_prefixes_hear_what_was_served(rig, client):
     rates = []
     for prompt in prompts():

@@ -1,11 +1,13 @@
 """Two rigs side by side, one of them on two ranks."""
 
 import httpx
+import pytest
 
 from tests.conftest import SMALL_POOL
 from unfrag.rig.server import Rig
 
 
+@pytest.mark.slow
 def test_two_ranks_answer_beside_another_rig(rig):
     with Rig(SMALL_POOL, ranks=2) as two:
         two.wait_ready(300)

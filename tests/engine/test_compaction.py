@@ -23,6 +23,11 @@ V2, ASYNCHRONOUS = "UNFRAG_RIG_V2" in os.environ, "UNFRAG_RIG_ASYNC" in os.envir
 # Interpreted kernels take a tenth of a second a step and request.
 IN_FLIGHT, BLOCKS, ANSWER, LEAST_MOVES, FLUSH_AT = (8, 129, 40, 30, 20) if V2 else (32, 513, 120, 200, 60)
 REQUESTS = 2 * IN_FLIGHT
+# `make test` has each test with one pool, and the first one on a GPU's defaults too; `make test-matrix` has them all.
+STOCK_FIRST = pytest.mark.parametrize(
+    "engine", ["stock", pytest.param("contiguous", marks=pytest.mark.slow)], indirect=True
+)
+IN_THE_MATRIX = () if ASYNCHRONOUS else pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=["stock", "contiguous"])
@@ -68,6 +73,7 @@ class Run:
         assert check(block_pool(engine_core(llm)), managers(engine_core(llm).scheduler)) == []
 
 
+@pytest.mark.parametrize("engine", [pytest.param("stock", marks=IN_THE_MATRIX), "contiguous"], indirect=True)
 def test_no_token_changes_although_hundreds_of_blocks_move(engine):
     moved, in_flight = [], []
 
@@ -87,6 +93,7 @@ def test_no_token_changes_although_hundreds_of_blocks_move(engine):
         assert sum(in_flight) > len(in_flight) / 2, "a step was in flight in most passes"
 
 
+@STOCK_FIRST
 def test_the_test_sees_copies_that_are_dropped(engine, monkeypatch):
     plain = Run(engine).answers
     monkeypatch.setattr("vllm.v1.worker.utils.copy_kv_cache_blocks_inplace", lambda *args: None)
@@ -94,6 +101,7 @@ def test_the_test_sees_copies_that_are_dropped(engine, monkeypatch):
     assert sum(broken[key] != plain[key] for key in plain) > REQUESTS // 6
 
 
+@STOCK_FIRST
 def test_the_test_sees_tables_that_are_not_replaced(engine, monkeypatch):
     plain = Run(engine).answers
     monkeypatch.setattr(tables, "_v2" if V2 else "_v1", lambda runner, tables: None)
@@ -101,6 +109,7 @@ def test_the_test_sees_tables_that_are_not_replaced(engine, monkeypatch):
     assert broken != plain
 
 
+@STOCK_FIRST
 def test_a_flush_leaves_the_free_blocks_in_one_run(engine):
     """Cached blocks dropped first, then passes, as the endpoint does it."""
     ratios = []
@@ -119,6 +128,7 @@ def test_a_flush_leaves_the_free_blocks_in_one_run(engine):
     assert after <= before
 
 
+@STOCK_FIRST
 def test_preempted_and_aborted_requests_come_through(engine):
     """More than the pool holds, so requests are preempted; some are aborted right after their blocks moved."""
 
@@ -153,6 +163,7 @@ def test_preempted_and_aborted_requests_come_through(engine):
     assert pool.get_num_free_blocks() == BLOCKS - 1
 
 
+@STOCK_FIRST
 def test_a_worker_that_fails_switches_compaction_off_and_the_server_goes_on(engine, monkeypatch):
     def fail(*args):
         raise RuntimeError("no memory for the copy")
@@ -170,6 +181,7 @@ def test_a_worker_that_fails_switches_compaction_off_and_the_server_goes_on(engi
         del engine_core(engine)._unfrag_compactor
 
 
+@STOCK_FIRST
 def test_in_the_background_it_starts_and_stops_by_itself(engine, monkeypatch):
     plain = Run(engine).answers
     policy = live.Policy(start_ratio=0.2, start_bytes=1 << 20, stop_ratio=0.05, look_every=4, move_every=2)
@@ -203,7 +215,7 @@ class OneRankFails:
             utils.copy_kv_cache_blocks_inplace = fail
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_when_one_of_two_ranks_fails_both_go_back(rank):
     said = []
 
@@ -237,6 +249,7 @@ def test_two_ranks_move_alike():
 
 
 @pytest.mark.skipif(V2, reason="its tables hold the scheduler's blocks")
+@STOCK_FIRST
 def test_tables_of_the_kernels_own_blocks_are_never_written(engine, monkeypatch):
     """vLLM 0.30 and 0.31 keep them so in Model Runner V1 where a backend's blocks are smaller than the scheduler's."""
 

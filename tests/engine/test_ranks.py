@@ -52,7 +52,7 @@ def two_ranks():
         yield llm
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_failed_call_of_vllms_own_changes_no_token_when_blocks_move_after_it(two_ranks, rank):
     """D1: it leaves the other rank's answer behind, which the next question must not take for its own."""
     moved = []

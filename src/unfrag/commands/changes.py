@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from unfrag.commands.launched import add_place, launcher_named
 from unfrag.commands.numbers import seconds
-from unfrag.redaction import redact
 
 if TYPE_CHECKING:
     import argparse
@@ -32,6 +29,7 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
 def list_history(args: argparse.Namespace) -> int:
     """The changes of one program, oldest first. Always 0."""
     from unfrag.launchers.history import History
+    from unfrag.redaction import redact
     from unfrag.reports import err, out, print_json
 
     now = launcher_named(args).read()
@@ -60,6 +58,10 @@ def words(kept: Kept) -> list[str]:
 
 def without_keys(kept: Kept) -> Kept:
     """The same for others to see: a value that :func:`redact` would take out is None."""
+    import msgspec
+
+    from unfrag.redaction import redact
+
     flags = {
         flag: value if redact(f"{flag} {value}") == f"{flag} {value}" else None for flag, value in kept.flags.items()
     }

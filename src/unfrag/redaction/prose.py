@@ -28,7 +28,7 @@ _PIPED = re.compile(
 )
 _BEARER = re.compile(r"(?i)(?P<before>\bbearer[ \t]{1,4}(?P<quote>))(?P<value>[\w.~+/=-]{8,2000})")
 _ADMIN = re.compile(
-    r"(?P<before>(?<![\w/@.-])(?:admin|root|postgres|default)(?P<quote>):)(?P<value>(?!/)[^\s\"':/@]{6,200})(?![\w:/])"
+    r"(?P<before>(?<![\w/@.-])(?:admin|root|postgres|default)(?P<quote>):)(?P<value>(?!/)(?:(?=[^\s\"':/@]{0,200}\d)[^\s\"':@]{6,200}|[^\s\"':/@]{6,200}))(?![\w:/])"
 )
 _OPTION = re.compile(
     r"(?P<before>\b(?:sshpass|mysql|mysqldump|mysqladmin|mariadb|docker login|podman login|helm registry login|redis-cli|mongosh?|smbclient|az login|ldapsearch)\b"

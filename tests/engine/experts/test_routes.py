@@ -49,7 +49,9 @@ def shares(llm):
     return [tuple(share) for share in cache_of(engine_core(llm)).index._shares.values()]
 
 
-@pytest.mark.parametrize("more", [{}, {**NO_PREFIX_CACHE, "max_num_batched_tokens": 256}])
+@pytest.mark.parametrize(
+    "more", [{}, pytest.param({**NO_PREFIX_CACHE, "max_num_batched_tokens": 256}, marks=pytest.mark.slow)]
+)
 def test_a_hundred_requests_over_ten_prefixes_are_the_same_and_hardly_routed(more):
     number = 100 if not more else 30
     asked = prompts(number)
