@@ -38,11 +38,8 @@ test: setup ## All tests, the ones on a real engine included, some of them with 
 	$(BIN)/python -m tests.gpu_defaults v2 --async -q -n 2 --dist load $(GPU_TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: setup ## Every kill point of apply, every fault of the guard, systemd, compose (an hour)
-	$(BIN)/python -m pytest --slow tests/launchers/test_any_order.py tests/e2e/test_apply.py tests/e2e/test_apply_orders.py \
-	  tests/e2e/test_apply_killed.py tests/e2e/test_guard.py tests/e2e/test_guard_mixed.py tests/e2e/test_beside_stock.py \
-	  tests/e2e/test_systemd.py tests/e2e/test_compose.py tests/e2e/test_rigs.py tests/e2e/test_compaction.py \
-	  tests/e2e/test_expert_cache.py tests/engine/experts/test_routes.py tests/engine/test_ranks.py
+test-slow: setup ## What make test leaves out: kill points, faults of the guard, systemd, compose (two hours)
+	$(BIN)/python -m pytest --slow -m slow
 
 test-versions: setup ## The plugin on vLLM 0.30, 0.31 and 0.33 (20 minutes; 600 MB of wheels, environments of their own)
 	@set -e; for version in $(VERSIONS); do \

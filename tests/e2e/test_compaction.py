@@ -54,6 +54,7 @@ def memory(url):
     return httpx.get(f"{url}/health?fresh=true", timeout=30, trust_env=False).json()["memory_stats"]
 
 
+@pytest.mark.slow
 def test_a_flush_makes_a_busy_pool_whole_and_loses_nobody(busy):
     rig, pool = busy
     stop = threading.Event()

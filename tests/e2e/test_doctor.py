@@ -80,6 +80,7 @@ def test_an_entry_point_that_does_not_exist(tmp_path):
     assert found.verdict == "wrong_entrypoint_or_version"
 
 
+@pytest.mark.slow
 def test_another_process_holds_the_memory_that_was_meant_for_the_cache():
     """On a CPU the budget is host memory. The cache would fit beside nobody."""
     wanted = int(psutil.virtual_memory().available / GIB) - 3
@@ -99,6 +100,7 @@ def _may_mount() -> bool:
 
 
 @pytest.mark.skipif(not _may_mount(), reason="mounting a small /dev/shm needs a mount namespace")
+@pytest.mark.slow
 def test_a_dev_shm_of_docker_size_with_two_ranks(tmp_path):
     model = ensure_model()
     server = environment.command(model, 0).replace("--port 0", "--port 1") + " --tensor-parallel-size 2"
@@ -137,6 +139,7 @@ def test_preemptions_under_a_pool_that_lets_too_many_in(crowded):
     assert sum(line.bytes for line in card.lines) == card.total_bytes
 
 
+@pytest.mark.slow
 def test_a_pool_that_churn_scattered(rig):
     """Said as a fact worth knowing: nothing on this server hands blocks on."""
     with ThreadPoolExecutor(8) as clients:

@@ -131,6 +131,7 @@ def test_it_is_seen_in_metrics_and_as_json(rig, client):
     assert "vllm:num_requests_running" in metrics
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_starts_warm(rig, client):
     """SIGKILL to every process of it, then a start."""
     (prompt,) = prompts(1, seed=6)

@@ -62,6 +62,7 @@ def test_a_server_that_takes_too_long_is_given_up_and_ended():
 
 
 @pytest.mark.usefixtures("nothing_left")
+@pytest.mark.slow
 def test_a_broken_model_folder(tmp_path):
     with pytest.raises(NotEnoughEvidence, match=r"no config\.json"), Rig(model=tmp_path):
         pass
@@ -109,7 +110,11 @@ def test_without_the_plugin_diagnose_says_how_to_enable_it():
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize(
     ("sign", "when"),
-    [(signal.SIGTERM, "ready"), (signal.SIGINT, "unfrag.engine.vllm.serve"), (signal.SIGTERM, "EngineCore")],
+    [
+        (signal.SIGTERM, "ready"),
+        (signal.SIGINT, "unfrag.engine.vllm.serve"),
+        pytest.param(signal.SIGTERM, "EngineCore", marks=pytest.mark.slow),
+    ],
 )
 def test_serve_rig_answers_and_ends_on_one_signal(sign, when):
     with socket.socket() as probe:
@@ -131,6 +136,7 @@ def test_serve_rig_answers_and_ends_on_one_signal(sign, when):
 
 
 @pytest.mark.usefixtures("nothing_left")
+@pytest.mark.slow
 def test_ctrl_c_twice_during_a_bench_leaves_nothing(rig, tmp_path):
     words = ["bench", "--url", rig.url, "--output", str(tmp_path / "a.json"), "--mean-tokens", "300"]
     bench = subprocess.Popen([sys.executable, "-m", "unfrag", *words], stderr=subprocess.PIPE)

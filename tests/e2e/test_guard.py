@@ -83,6 +83,7 @@ def test_a_guard_that_was_killed_in_the_middle_of_a_restart_is_carried_on(rig, t
     assert guard.lines("restart")[-1]["outcome"] == "done"
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_left_alone(rig, tmp_path):
     stop = threading.Event()
     answers = []

@@ -216,6 +216,7 @@ class OneRankFails:
 
 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
 def test_when_one_of_two_ranks_fails_both_go_back(rank):
     said = []
 
@@ -233,6 +234,7 @@ def test_when_one_of_two_ranks_fails_both_go_back(rank):
         assert [entry["rank"] for entry in ranks] == [0, 1], "no rank's answer is left over from the failed move"
 
 
+@pytest.mark.slow
 def test_two_ranks_move_alike():
     moved = []
 

@@ -102,7 +102,13 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("UNFRAG_CACHE", str(tmp_path))
 
 
-@pytest.mark.parametrize(("config", "tp", "pp"), MODELS.values(), ids=MODELS)
+QUICK = ("dense", "mla", "moe")  # each is a process that loads vLLM
+
+
+@pytest.mark.parametrize(
+    ("config", "tp", "pp"),
+    [pytest.param(*model, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, model in MODELS.items()],
+)
 def test_both_back_ends_agree(config, tp, pp):
     found = introspect.ask(config, tp, pp, {"max_model_len": 4096}, 4 << 30)
     assert not isinstance(found, Unknown), found

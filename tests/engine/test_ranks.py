@@ -88,6 +88,7 @@ def test_a_question_that_raises_in_the_workers_comes_back_as_words(two_ranks):
     assert [entry["rank"] for entry in core.unfrag_ranks(engine_core(two_ranks))] == [0, 1]
 
 
+@pytest.mark.slow
 def test_memory_that_cannot_be_read_is_null_and_the_server_lives():
     """D2: polled ten times as often as vLLM's queues have room."""
     with Rig(POOL, ranks=2, env={"PYTHONPATH": str(BROKEN)}) as rig:

@@ -62,6 +62,7 @@ def test_equal_prefixes_go_to_the_same_server():
     assert hits(parts) > hits(plain)
 
 
+@pytest.mark.slow
 def test_a_trace_from_a_file(tmp_path):
     trace = tmp_path / "trace.jsonl"
     lines = [

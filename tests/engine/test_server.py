@@ -12,11 +12,11 @@ from unfrag.rig.environment import SERVED_NAME
 KEYS = {
     *("gpu_cache_usage", "free_blocks", "largest_free_block", "block_size_bytes", "block_size_tokens"),
     *("total_blocks", "pinned_blocks", "cached_blocks", "fragmentation_ratio", "free_runs", "tail_waste_tokens"),
-    *("steps", "age_seconds", "ranks", "pool"),
+    *("steps", "age_seconds", "ranks", "pool", "kv_connector"),
 }
 RANK_KEYS = {
     *("rank", "device", "total_bytes", "allocated_bytes", "reserved_bytes", "inactive_split_bytes"),
-    *("largest_free_segment_bytes", "non_torch_bytes"),
+    *("largest_free_segment_bytes", "non_torch_bytes", "budget_bytes"),
 }
 
 
@@ -94,6 +94,7 @@ def test_usage_agrees_with_vllms_own_metric_under_load(server):
     assert agreed[-1][1] > agreed[0][1] > 0.1, "the load filled the pool"
 
 
+@pytest.mark.slow
 def test_churn_makes_the_largest_free_run_fall(server):
     seen = []
     with Load(server) as load:

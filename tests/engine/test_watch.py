@@ -17,6 +17,7 @@ def engine(free, largest, pinned, steps, age):
         "free_runs": 2,
         "tail_waste_tokens": 3,
         "steps": steps,
+        "kv_connector": None,
         "age_seconds": age,
         "ranks": [{"rank": 0}],
         "pool": "stock",

@@ -15,7 +15,7 @@ _FRAME = re.compile(
     r'^(?P<indent>\s*)File "(?P<path>[^"]{1,400})", line (?P<line>\d{1,6})(?:, in (?P<function>\S{1,100}))?\s*$'
 )
 _MARKS = re.compile(r"^[\s^~]+$")
-_CODE = re.compile(r"^\s{2,}.*(?:[\w\])]\(|[\w\])] ?=|\breturn\b|\braise\b|self\.|\.\w)")
+_CODE = re.compile(r"^\s\s.*(?:[\w\])]\(|[\w\])] ?=|\breturn\b|\braise\b|self\.|\.\w)")
 _TEXTS = re.compile(r"(?P<quote>\"{3}|'{3}|[\"'])(?P<text>.{1,500}?)(?P=quote)")
 _OURS = frozenset(
     "vllm torch unfrag transformers triton sglang lmdeploy ray uvicorn fastapi starlette pydantic asyncio multiprocessing".split()

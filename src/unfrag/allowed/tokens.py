@@ -12,7 +12,7 @@ from unfrag.vllm_flags import LISTED, NEVER, known
 
 GAP = "…"
 NUMBER = re.compile(r"[-+~≈]?\d[\d,._]*")
-_WITH_UNIT = re.compile(r"[-+~≈]?\d{1,15}(?:[.,]\d{1,9})*(?P<unit>[A-Za-z%°/]{1,10})")
+_WITH_UNIT = re.compile(r"[-+~≈]?\d{1,15}(?:[.,]\d{1,9}){0,6}(?P<unit>[A-Za-z%°/]{1,10})")
 _DECIMAL = re.compile(r"[-+]?\d{1,9}\.\d{1,9}(?:e[-+]?\d{1,3})?")
 _VERSION = re.compile(
     r"v?\d{1,4}(?:\.\d{1,4}){1,2}(?:[.-]?(?:rc|post|dev|a|b|cu|rocm|cpu)\d{0,6})*(?:\+(?:cu|rocm|cpu|g|precompiled)[0-9a-f.]{0,12})?"

@@ -9,7 +9,7 @@ from unfrag.redaction.taken import TAKEN, instead
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}(?:KEY|CERTIFICATE|MESSAGE)[A-Z ]{0,20}-----")
 _END = "-----END "
 _LONGEST = 16_000
-_BASE64 = re.compile(r"[A-Za-z0-9+/=]{24,}\s*$")
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{24,}\s*$")
 _SECRET = re.compile(r"(?m)^[ +-]?[ \t]*[\"']?kind[\"']?:[ \t]*[\"']?Secret\b")
 _DATA = re.compile(r"^(?P<sign>[ +-]?)(?P<indent>[ \t]*)[\"']?(?:data|stringData)[\"']?:[ \t]*(?:\{)?[ \t]*$")
 _ENTRY = re.compile(r"^(?P<name>[ +-]?[ \t]+[\"']?[\w.-]{1,100}[\"']?:[ \t]*)(?P<value>\S.*)$")

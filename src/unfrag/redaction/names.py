@@ -25,7 +25,7 @@ _NO_TOKEN = frozenset(
 )
 _NO_PASS = frozenset("forward backward one two multi single each first second warmup compile fusion inductor".split())
 _JOINED = re.compile(
-    r"(?:\w{2,}(?:PASS|PWD|TOKEN|SECRET|AUTH|KEY|PASSWORD))$|(?i:(?:api|my|access|auth|secret|private|master|sign\w*|enc\w*|account|license|db|ssh)key)$|(?i:\w*passw(?:or)?d)$"
+    r"(?<!\w)(?:\w{2,}(?:PASS|PWD|TOKEN|SECRET|AUTH|KEY|PASSWORD))$|(?i:(?:api|my|access|auth|secret|private|master|sign\w{0,20}|enc\w{0,20}|account|license|db|ssh)key)$|(?<!\w)(?i:\w*passw(?:or)?d)$"
 )
 _OF_USERS = frozenset(
     "prompt prompts messages content contents text texts input inputs query queries question questions instruction "

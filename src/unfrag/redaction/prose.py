@@ -26,7 +26,7 @@ _LOGIN_OPTION = re.compile(
 _PIPED = re.compile(
     r"(?P<before>\b(?:echo|printf)[ \t]+(?:-\w[ \t]+)?(?P<quote>[\"']?))(?P<value>[^\s\"'|]{3,200})(?=[\"']?[ \t]*\|[^\n]{0,200}(?:stdin|base64|login|passwd))"
 )
-_BEARER = re.compile(r"(?i)(?P<before>\bbearer[ \t]{1,4}(?P<quote>))(?P<value>[\w.~+/=-]{8,2000})")
+_BEARER = re.compile(r"(?i)(?P<before>\bbearer[ \t]{1,4}(?P<quote>))(?P<value>[\w.~+/=!@#%^*-]{8,2000})")
 _ADMIN = re.compile(
     r"(?P<before>(?<![\w/@.-])(?:admin|root|postgres|default)(?P<quote>):)(?P<value>(?!/)(?:(?=[^\s\"':/@]{0,200}\d)[^\s\"':@]{6,200}|[^\s\"':/@]{6,200}))(?![\w:/])"
 )
@@ -42,9 +42,9 @@ _CHAT = re.compile(
 _CHINESE_TEXT = re.compile(
     r"(?P<before>(?:用户|问题|提示词?|请求内容|内容|输入|消息|提问)\s{0,2}[:：=]?\s{0,3})(?P<value>[^\n]{2,4000})"
 )
-_LOOKS_SECRET = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[\w.~+/=@!#$%^&*-]{6,}$")
-_ODD = re.compile(r"[a-z][A-Z].*[a-z][A-Z]|[a-z][A-Z][a-z]*[0-9]")
-_HARMLESS = re.compile(r"(?i)(?:\d+(?:\.\d+)?[kmg]?|[a-z_]+\d?|\[taken)$|.*[\[(/]|\$")
+_LOOKS_SECRET = re.compile(r"\A(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[\w.~+/=@!#$%^&*-]{6,}$")
+_ODD = re.compile(r"[a-z][A-Z].{0,200}?[a-z][A-Z]|[a-z][A-Z][a-z]*[0-9]")
+_HARMLESS = re.compile(r"(?i)\A(?:(?:\d+(?:\.\d+)?[kmg]?|[a-z_]+\d?|\[taken)$|.*[\[(/]|\$)")
 
 
 def redact(text: str) -> str:

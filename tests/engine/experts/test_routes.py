@@ -49,11 +49,14 @@ def shares(llm):
     return [tuple(share) for share in cache_of(engine_core(llm)).index._shares.values()]
 
 
+CHUNKED = {**NO_PREFIX_CACHE, "max_num_batched_tokens": 256}
+
+
 @pytest.mark.parametrize(
-    "more", [{}, pytest.param({**NO_PREFIX_CACHE, "max_num_batched_tokens": 256}, marks=pytest.mark.slow)]
+    ("number", "more"),
+    [(30, {}), pytest.param(100, {}, marks=pytest.mark.slow), pytest.param(30, CHUNKED, marks=pytest.mark.slow)],
 )
-def test_a_hundred_requests_over_ten_prefixes_are_the_same_and_hardly_routed(more):
-    number = 100 if not more else 30
+def test_requests_over_ten_prefixes_are_the_same_and_hardly_routed(number, more):
     asked = prompts(number)
     with an_engine(BLOCKS, 4, **more) as llm:
         plain = [answer(llm, tokens) for tokens in asked]
@@ -272,6 +275,7 @@ def test_an_adapters_routes_are_its_own(tmp_path, monkeypatch):
         assert shares(llm)[-1] == (0, 1216)
 
 
+@pytest.mark.slow
 def test_two_ranks_serve_alike():
     asked = prompts(12, prefixes=4)
     with an_engine(BLOCKS, 4, ranks=2) as llm:
