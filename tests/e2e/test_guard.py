@@ -114,7 +114,7 @@ def test_memory_above_its_limit_is_given_back_then_drained_and_restarted(rig, tm
     before = rig.launcher.status().pid
     running = threading.Thread(target=lambda: answers.append(complete(rig, tokens=300).status_code))
     answers = []
-    with Guard(rig, tmp_path, "--memory-limit", str(resident // 2)) as guard:
+    with Guard(rig, tmp_path, "--memory-limit", str(resident // 2), restart_full_cards=True) as guard:
         until(lambda: guard.lines("release"))
         until(lambda: guard.remembered()["state"]["since"].get("memory"))
         running.start()
