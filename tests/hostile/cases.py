@@ -445,9 +445,19 @@ def settings():
         "no table": "engine_stalled = 5\n",
         "noise": m.noise(),
         "a huge number": f"[engine_stalled]\nseconds = {'9' * 5000}\n",
+        "a key of parts": ".".join("a" * 20_000) + " = 1\n",
+        "a table of parts": f"[{'.'.join(['a'] * 20_000)}]\n",
+        "quoted parts": " . ".join(["'a'", '"\\""'] * 10_000) + " = 1\n",
+        "parts behind a text": 'a = """\\""""\n' + ".".join("a" * 20_000) + " = 1\n",
+        "quotes": '"' + '\\"' * 500_000,
+        "open texts": '"""a' * 250_000,
+        "large": "# \n" * 500_000,
+        "inline tables": "a = " + "{a.a.a.a.a.a.a.a.a=" * 50_000,
     }.items():
         words = [*EVIDENCE, "--thresholds", "t.toml"]
         yield f"thresholds: {name}", {"t.toml": text, "log.txt": "INFO x\n"}, words, (2,)
+        words = ["guard", "--once", "--dry-run", "--log", "audit", "--url", "http://127.0.0.1:1", "--policy", "t.toml"]
+        yield f"policy: {name}", {"t.toml": text}, words, (2,)
     for name, text in {"deep": m.DEEP, "noise": m.noise(), "a dns of digits": '[{"dns": "a:99999999999"}]'}.items():
         words = ["guard", "--targets", "t.json", "--once", "--dry-run", "--log", "audit"]
         yield f"targets: {name}", {"t.json": text}, words, (2,)
