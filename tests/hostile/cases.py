@@ -352,6 +352,7 @@ def results():
         "huge": m.result(preempted=2**62),
         "beyond 64 bits": json.dumps({**m.RESULT, "pool_tokens": 10**30}),
         "half a character": m.result(label="\ud800"),
+        "what a terminal obeys": m.result(label="\x1b]0;x\x07\x1b[2J\x9b1m\u202e"),
     }
     for name, text in odd.items():
         for words in ([*COMPARE, "--json"], ["compare", "b.json", "a.json"]):
@@ -398,6 +399,7 @@ def pasted():
     context = {
         "cards of digits": {"gpus": "1" * 500_000},
         "cards of a tree": {"gpus": [[["a"] * 9] * 9] * 9},
+        "what a terminal obeys": dict.fromkeys(("gpus", "engine", "model", "engine_version"), "80GB\x1b[2J\u202e"),
         "markup": {"gpus": "[/red]", "engine": "[bold]", "model": "[/]"},
         "many cards": {"expected_cards": "9" * 5000, "gpus": "99999999x H100 99999999GB 99999999 TB RAM"},
     }
@@ -428,6 +430,9 @@ def pasted():
                 words,
                 LOOKED,
             )
+    obeyed = "ERROR Free memory: 1.2 GiB, allocation failed \x1b]0;x\x07\x1b[2J\x9b1m\u202e\n"
+    files = dict.fromkeys(("log.txt", "launch.txt", "nvidia_smi.txt"), obeyed)
+    yield "log.txt: what a terminal obeys", files, EVIDENCE, LOOKED
     bombs = {"log.txt.gz": lambda: m.zeros(1 << 26), "log.gz": lambda: m.zeros(1 << 26, b"INFO x\n")}
     for file, make in bombs.items():
         yield f"{file}: a bomb", {file: make}, EVIDENCE, LOOKED
