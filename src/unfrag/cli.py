@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
-import io
-import os
 import signal
 import sys
+from typing import NoReturn
 
-from unfrag import __version__
+from unfrag import __version__, streams
 from unfrag.commands import COMMANDS, Command
 from unfrag.errors import UnfragError, UsageError
 
@@ -24,45 +24,58 @@ exit codes: 0 healthy or done, 1 findings, 2 usage, 3 unreachable or not enough 
             4 applied, failed, rolled back, 5 rollback failed, 70 a fault of unfrag itself
 """
 
+_LONGEST = 300  # characters of what is wrong with an argument
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; its exit code."""
     words = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGTERM, _end_in_order)
-    _write_whatever_there_is()
-    args = argparse.Namespace()
+    streams.make_whole()
     if (reports := sys.modules.get("unfrag.reports")) is not None:
         reports.nothing_printed()
+    try:
+        try:
+            return _code(words)
+        finally:
+            sys.stdout.flush()  # a disk that is full shows here, also behind --help, and not at Python's end
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        streams.leave_stdout()
+        return 0
+    except Exception as fault:
+        if isinstance(fault, OSError) and (why := streams.why_stdout_fails(fault)) is not None:
+            streams.leave_stdout()
+            _complain(f"cannot write to standard output: {why}")
+            return 1
+        from unfrag import faults
+
+        _complain(faults.keep())
+        return faults.EXIT_CODE
+
+
+def _code(words: list[str]) -> int:
+    args = argparse.Namespace()
     try:
         _must_be_a_verb(words)
         args, rest = _parser().parse_known_args(words)
         args.rest = rest
         if rest and not getattr(args, "takes_rest", False):
-            raise UsageError(f"unknown: {' '.join(rest)}; see `unfrag {words[0]} --help`")
+            raise UsageError(f"unknown: {' '.join(rest)[:_LONGEST]}; see `unfrag {words[0]} --help`")
         code: int = args.run(args)
     except UnfragError as fault:
-        sys.stderr.write(f"unfrag: {fault}\n")
+        _complain(str(fault))
         if getattr(args, "json", False):
             _print_error(str(fault), fault.exit_code)
         return fault.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("unfrag: interrupted\n")
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception:
-        from unfrag import faults
-
-        sys.stderr.write(f"unfrag: {faults.keep()}\n")
-        return faults.EXIT_CODE
     return code
 
 
-def _write_whatever_there_is() -> None:
-    """A file name or an argument may hold bytes that are no text: they are printed as escapes."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+def _complain(why: str) -> None:
+    with contextlib.suppress(OSError):  # nobody is there to be told
+        sys.stderr.write(f"unfrag: {streams.printable(why)}\n")
 
 
 def _must_be_a_verb(words: list[str]) -> None:
@@ -87,8 +100,16 @@ def _end_in_order(*_: object) -> None:
     raise SystemExit(143)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one line, and not how every verb is called."""
+
+    def error(self, message: str) -> NoReturn:
+        said = streams.printable(" ".join(message.split())[:_LONGEST])
+        self.exit(2, f"{self.prog}: {said}; see `{self.prog} --help`\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="unfrag",
         usage="unfrag VERB [options]",
         description=_EXAMPLES,

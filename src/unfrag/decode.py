@@ -1,17 +1,32 @@
-"""JSON of a stranger: decoded within bounds, and refused in one line."""
+"""JSON and TOML of a stranger: decoded within bounds, and refused in one line."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar, overload
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
 from unfrag.errors import UsageError
+from unfrag.files import read_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 DEEPEST = 100
 """Levels of nesting. Nothing that is read here has more than ten."""
+LARGEST_TOML = 1 << 20
+_TOML_TEXTS = re.compile(
+    r'"""(?:[^"\\]++|\\[\s\S]|"{1,2}(?!"))*+(?:"{3,5})?'
+    r"|'''(?:[^']++|'{1,2}(?!'))*+(?:'{3,5})?"
+    r'|"(?:[^"\\\n]++|\\.)*+"?'
+    r"|'[^'\n]*+'?"
+    r"|#[^\n]*+"
+)
+_LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){20}")
 
 
 @overload
@@ -38,6 +53,31 @@ def decoded(content: bytes | str, name: str, kind: Any = Any) -> Any:
         raise UsageError(f"{name} is no JSON: {fault}") from fault
     must_be_shallow(value, name)
     return value
+
+
+def toml_file(path: Path) -> dict[str, Any]:
+    """What a TOML file of at most a MiB says.
+
+    The reader of the standard library keeps every beginning of a dotted key, so that a long one costs the square of its
+    length. Therefore its keys are looked at before it is read.
+
+    Raises:
+        UsageError: it cannot be read, is no TOML, or is nested deeper than anything that makes sense.
+    """
+    text = read_text(path, LARGEST_TOML)
+    if _LONG_KEY.search(_TOML_TEXTS.sub(_without, text)) is not None:
+        raise UsageError(f"{path}: a key of it has more than 20 parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deeply") from None
+    except ValueError as fault:
+        raise UsageError(f"{path} is no TOML: {fault}") from fault
+
+
+def _without(found: re.Match[str]) -> str:
+    """What stands for a text, which may be a part of a key, or for a comment."""
+    return "" if found[0].startswith("#") else "x"
 
 
 def line_of_json(line: bytes | str) -> Any:

@@ -113,7 +113,8 @@ def read_file(path: Path, limit: int = LARGEST) -> bytes:
     except (OSError, ValueError) as fault:
         raise UsageError(f"{path}: {_why(fault)}") from fault
     if len(content) > limit:
-        raise UsageError(f"{path} is larger than {limit >> 20} MiB")
+        most = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
+        raise UsageError(f"{path} is larger than {most}")
     return content
 
 

@@ -352,6 +352,7 @@ def results():
         "huge": m.result(preempted=2**62),
         "beyond 64 bits": json.dumps({**m.RESULT, "pool_tokens": 10**30}),
         "half a character": m.result(label="\ud800"),
+        "what a terminal obeys": m.result(label="\x1b]0;x\x07\x1b[2J\x9b1m\u202e"),
     }
     for name, text in odd.items():
         for words in ([*COMPARE, "--json"], ["compare", "b.json", "a.json"]):
@@ -398,6 +399,7 @@ def pasted():
     context = {
         "cards of digits": {"gpus": "1" * 500_000},
         "cards of a tree": {"gpus": [[["a"] * 9] * 9] * 9},
+        "what a terminal obeys": dict.fromkeys(("gpus", "engine", "model", "engine_version"), "80GB\x1b[2J\u202e"),
         "markup": {"gpus": "[/red]", "engine": "[bold]", "model": "[/]"},
         "many cards": {"expected_cards": "9" * 5000, "gpus": "99999999x H100 99999999GB 99999999 TB RAM"},
     }
@@ -428,6 +430,9 @@ def pasted():
                 words,
                 LOOKED,
             )
+    obeyed = "ERROR Free memory: 1.2 GiB, allocation failed \x1b]0;x\x07\x1b[2J\x9b1m\u202e\n"
+    files = dict.fromkeys(("log.txt", "launch.txt", "nvidia_smi.txt"), obeyed)
+    yield "log.txt: what a terminal obeys", files, EVIDENCE, LOOKED
     bombs = {"log.txt.gz": lambda: m.zeros(1 << 26), "log.gz": lambda: m.zeros(1 << 26, b"INFO x\n")}
     for file, make in bombs.items():
         yield f"{file}: a bomb", {file: make}, EVIDENCE, LOOKED
@@ -445,9 +450,19 @@ def settings():
         "no table": "engine_stalled = 5\n",
         "noise": m.noise(),
         "a huge number": f"[engine_stalled]\nseconds = {'9' * 5000}\n",
+        "a key of parts": ".".join("a" * 20_000) + " = 1\n",
+        "a table of parts": f"[{'.'.join(['a'] * 20_000)}]\n",
+        "quoted parts": " . ".join(["'a'", '"\\""'] * 10_000) + " = 1\n",
+        "parts behind a text": 'a = """\\""""\n' + ".".join("a" * 20_000) + " = 1\n",
+        "quotes": '"' + '\\"' * 500_000,
+        "open texts": '"""a' * 250_000,
+        "large": "# \n" * 500_000,
+        "inline tables": "a = " + "{a.a.a.a.a.a.a.a.a=" * 50_000,
     }.items():
         words = [*EVIDENCE, "--thresholds", "t.toml"]
         yield f"thresholds: {name}", {"t.toml": text, "log.txt": "INFO x\n"}, words, (2,)
+        words = ["guard", "--once", "--dry-run", "--log", "audit", "--url", "http://127.0.0.1:1", "--policy", "t.toml"]
+        yield f"policy: {name}", {"t.toml": text}, words, (2,)
     for name, text in {"deep": m.DEEP, "noise": m.noise(), "a dns of digits": '[{"dns": "a:99999999999"}]'}.items():
         words = ["guard", "--targets", "t.json", "--once", "--dry-run", "--log", "audit"]
         yield f"targets: {name}", {"t.json": text}, words, (2,)
@@ -468,8 +483,23 @@ def settings():
         "nul": "\0" * 1000,
         "spaces": "[program:p]\ncommand=" + " " * 200_000 + "\n",
         "includes itself": "[include]\nfiles = a.conf\n",
+        "programs": "[program:p]\ncommand=vllm serve m\n" + "[program:q]\ncommand=a\n" * 5_000,
+        + "".join(f"[program:q{i}]\ncommand=a\n" for i in range(9_000)),
+        "expansions": "[program:p]\ncommand=%(here)s/vllm serve m --a 90%% %(ENV_X)s %(process_num)02d ; 5%\n",
     }.items():
         yield f"ini: {name}", {"a.conf": text}, APPLY, (0, 2)
+    for name, text in {
+        "large": "[program:p]\ncommand=vllm serve m\n" + "; \n" * 400_000,
+        "a long command": "[program:p]\ncommand=vllm serve m " + "--a " * 200_000,
+        "a long word": "[program:p]\ncommand=vllm serve " + "m" * 900_000,
+        "an open quote": "[program:p]\ncommand=vllm serve 'm --seed 1\n",
+        "a quote that a comment cuts": "[program:p]\ncommand=vllm serve 'm ; x' --seed 1\n",
+        "a NUL": "[program:p]\ncommand=vllm serve m\0 --seed 1\n",
+        "a lone percent": "[program:p]\ncommand=vllm serve m --a 90%\n",
+        "half an expansion": "[program:p]\ncommand=vllm serve %(here --seed 1\n",
+        "an expansion of nothing": "[program:p]\ncommand=vllm serve %(here)/m --seed 1\n",
+    }.items():
+        yield f"ini: {name}", {"a.conf": text}, APPLY, (2,)
 
 
 def everything():

@@ -57,12 +57,13 @@ def seen(folder):
 def test_it_is_refused_or_taken_within_bounds(zygote, tmp_path, files, words, codes):
     folder = made(tmp_path / "in", files)
     before = seen(folder)
-    cost, _, err = run(zygote, folder, words)
+    cost, out, err = run(zygote, folder, words)
     assert "Traceback" not in err, err[-3000:]
     assert cost["code"] in codes, (cost, err[-600:])
     if cost["code"] in (2, 3):
-        assert len(err.strip().splitlines()) == 1 or "usage:" in err, err[:2000]
+        assert len(err.strip().splitlines()) == 1, err[:2000]
         assert len(err) < 2000
+    assert not set("\x1b\x07\x9b\u202e") & set(out.decode("utf-8", "replace") + err)
     assert seen(folder) == before
     assert cost["mib"] <= MOST_MIB, cost
     assert cost["seconds"] <= SECONDS, cost

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.launchers import change
     from unfrag.reports import err, out
     from unfrag.reports.progress import waiting
+    from unfrag.streams import printable
 
     if args.history:
         return list_history(args)
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         say(note, markup=False)
     diff = planned.diff()
     if diff and not args.json:
-        sys.stdout.write(diff + "\n")
+        sys.stdout.write(printable(diff) + "\n")
     if planned.changes_nothing:
         say(f"{place(args)} already says so; nothing to do{_but_down(launcher)}", markup=False)
         return report(args, planned.spec.path, "nothing to do", None, diff)

@@ -36,18 +36,16 @@ def run(args: argparse.Namespace) -> int:
     import io
     import time
 
-    from rich.console import Console
-
     from unfrag import capture, diagnosis, rules
     from unfrag.errors import NotEnoughEvidence, UsageError
-    from unfrag.reports import err, out, print_json, size
+    from unfrag.reports import Paper, err, out, print_json, size
     from unfrag.reports.diagnosis import render
 
     snapshot = diagnose.snapshot_of(args)
     if not diagnosis.has_evidence(snapshot):
         raise NotEnoughEvidence(f"nothing to capture at {snapshot.target}: {_NOTHING}")
     text, facts = io.StringIO(), capture.facts_of(snapshot, args.raw)
-    render(diagnosis.diagnose(facts, rules.load_thresholds()), Console(file=text, width=120, no_color=True))
+    render(diagnosis.diagnose(facts, rules.load_thresholds()), Paper(file=text, width=120, no_color=True))
     log = args.log or (args.evidence / "log.txt" if args.evidence and args.evidence.is_dir() else None)
     files, known = capture.files_of(facts, text.getvalue(), log, args.raw)
     path = args.out or Path(time.strftime("unfrag-%Y%m%d-%H%M%S") + capture.SUFFIX)

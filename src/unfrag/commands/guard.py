@@ -188,21 +188,19 @@ def targets(args: argparse.Namespace) -> list[Target]:
 
 def read_policy(args: argparse.Namespace) -> Policy:
     """Defaults, a file over them, the command line over that. Raises UsageError."""
-    import tomllib
-
     import msgspec
 
     from unfrag import data
+    from unfrag.decode import toml_file
     from unfrag.errors import UsageError
-    from unfrag.files import read_text
     from unfrag.guard.policy import Policy, contradiction
 
     policy = Policy()
     if args.policy is not None:
+        is_article = args.policy == "article"
+        said = data.table("policies/article.toml") if is_article else toml_file(Path(args.policy))
         try:
-            is_article = args.policy == "article"
-            text = data.text("policies/article.toml") if is_article else read_text(Path(args.policy))
-            policy = msgspec.convert(tomllib.loads(text), Policy, strict=False)
+            policy = msgspec.convert(said, Policy, strict=False)
         except (ValueError, RecursionError) as fault:
             raise UsageError(f"{args.policy}: {fault}") from fault
     if args.interval is not None:

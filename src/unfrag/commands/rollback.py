@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.launchers.history import History
     from unfrag.reports import err
     from unfrag.reports.progress import waiting
+    from unfrag.streams import printable
 
     if args.list:
         return list_history(args)
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     kept = undoable[-1]
     diff = change.Change(launcher.read(), history.before(kept)).diff()
     if not args.json:
-        sys.stdout.write(diff + "\n")
+        sys.stdout.write(printable(diff) + "\n")
     if not kept.was_up and not kept.was_stopped:
         err().print(f"warning: {now.program} was down with that file when {kept.id} was made", markup=False)
     if args.dry_run:

@@ -8,6 +8,8 @@ import syslog
 import time
 from typing import IO, TYPE_CHECKING
 
+from unfrag.streams import printable
+
 if TYPE_CHECKING:
     from unfrag.guard.state import Decision
     from unfrag.guard.webhook import Webhook
@@ -40,5 +42,5 @@ class Telling:
     def say(self, text: str) -> None:
         """A line with the time of day, to who watches."""
         with contextlib.suppress(OSError, ValueError):
-            self._stream.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+            self._stream.write(f"{time.strftime('%H:%M:%S')} {printable(text)}\n")
             self._stream.flush()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from unfrag.reports import err
+from unfrag.streams import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,5 +21,5 @@ def waiting(what: str) -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda line: None
         return
-    with console.status(what) as status:
-        yield lambda line: status.update(f"{what}  [dim]{escape(line)}[/dim]")
+    with console.status(escape(printable(what))) as status:
+        yield lambda line: status.update(f"{escape(printable(what))}  [dim]{escape(printable(line))}[/dim]")

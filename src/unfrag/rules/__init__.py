@@ -11,8 +11,8 @@ import tomllib
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
 
+from unfrag.decode import toml_file
 from unfrag.errors import UsageError
-from unfrag.files import read_text
 from unfrag.rules import (
     alloc_conf_conflict,
     allocator_fragmentation,
@@ -106,11 +106,7 @@ def load_thresholds(path: Path | None = None) -> dict[str, Thresholds]:
     defaults = tomllib.loads(resources.files("unfrag.rules").joinpath("thresholds.toml").read_text())
     if path is None:
         return defaults
-    try:
-        own = tomllib.loads(read_text(path))
-    except (ValueError, RecursionError) as fault:
-        raise UsageError(f"{path}: {fault}") from fault
-    for table, values in own.items():
+    for table, values in toml_file(path).items():
         if not isinstance(values, dict) or table not in defaults:
             raise UsageError(f"{path}: [{table}] is not a rule; there are {', '.join(defaults)}")
         unknown = set(values) - set(defaults[table])
