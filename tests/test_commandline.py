@@ -3,10 +3,12 @@
 import shlex
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unfrag.commandline import change_flags, read_flags, split
+from unfrag.commandline import change_flags, must_be_short, must_be_startable, read_flags, split
+from unfrag.errors import UsageError
 
 ARTICLE = (
     "/root/miniconda3/bin/python -m vllm.entrypoints.api_server --model /root/.cache/huggingface/ZhipuAI/GLM-4.7-Flash "
@@ -83,3 +85,21 @@ def test_what_was_set_is_read_back_and_the_rest_stays(parts, flag, value):
     assert {k: v for k, v in after.items() if k != flag} == {
         k: v for k, v in before.items() if k not in (flag, opposite)
     }
+
+
+@pytest.mark.parametrize("text", ["v 'a", 'v "a\\"', "v --a='", "v \\\n 'a ; b"])
+def test_an_open_quote_is_not_edited(text):
+    with pytest.raises(UsageError, match="never closed"):
+        must_be_startable(text)
+
+
+@pytest.mark.parametrize("text", ["v 'a'", 'v "a\\\\"', "v \\'", "v a ; it's a comment", "v ''", ""])
+def test_closed_quotes_may_be_edited(text):
+    must_be_startable(text)
+
+
+def test_a_command_that_nothing_can_be_started_with_is_refused():
+    with pytest.raises(UsageError, match="NUL"):
+        must_be_startable("v a\0")
+    with pytest.raises(UsageError, match="longer than 128 KiB"):
+        must_be_short("v" * (128 << 10) + "x")

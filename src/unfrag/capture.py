@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SUFFIX = ".unfrag.tar.gz"
 NAMES = ("README.txt", "facts.json", "diagnosis.txt", "log.txt")
 _LARGEST = 16 << 20
-_LOG_HEAD, _LOG_TAIL = 4 << 20, 12 << 20
+_LOG_HEAD, _LOG_TAIL = 1 << 20, 3 << 20
 _README = """\
 A capture of `unfrag capture`; read it with `unfrag diagnose --evidence FILE`.
 It holds only words that programs are known to print. "[text of 31 characters]" stands where anything else was, such as

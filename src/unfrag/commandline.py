@@ -5,19 +5,28 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
+
+from unfrag.errors import UsageError
 
 # A bare flag takes no value; the word after it belongs to something else.
 _BARE = re.compile(r"^--(no-|enable-|disable-|enforce-|trust-|skip-|use-)")
-_SPACE = " \t\r\n"
+LONGEST = 128 << 10
+"""Bytes: Linux takes no longer word (``MAX_ARG_STRLEN``), and no server is started by as many words."""
+_GAP = re.compile(r"(?:[ \t\r\n]|\\\r?\n)++")
+_COMMENT = re.compile(r"(?<=[ \t\r\n])[;#][^\n]*")
+_BARE_TEXT = re.compile(r"[^ \t\r\n'\"\\]++")
+_QUOTED_TEXT = {"'": re.compile(r"[^']*+"), '"': re.compile(r'(?:[^"\\]++|\\(?![\"\\]))*+')}
 
 
 @dataclass(frozen=True)
 class Word:
-    """One shell word: where it stands in the text, and what it says without quotes."""
+    """One shell word: where it stands in the text, what it says without quotes, and whether its quotes are closed."""
 
     start: int
     end: int
     text: str
+    closed: bool = True
 
 
 def split(text: str) -> list[Word]:
@@ -25,47 +34,68 @@ def split(text: str) -> list[Word]:
 
     An unclosed quote runs to the end of the text.
     """
+    return list(_words(text))
+
+
+@lru_cache(8)
+def _words(text: str) -> tuple[Word, ...]:
     words: list[Word] = []
-    i, size = 0, len(text)
-    while i < size:
-        if text[i] in _SPACE or _line_goes_on(text, i):
-            i += 1
-        elif text[i] in ";#" and i and text[i - 1] in _SPACE:
-            i = next((j for j in range(i, size) if text[j] == "\n"), size)
-        else:
-            start, i, said = i, *_one_word(text, i)
-            words.append(Word(start, i, said))
-    return words
-
-
-def _line_goes_on(text: str, i: int) -> bool:
-    return text[i] == "\\" and text[i + 1 : i + 3].lstrip("\r")[:1] == "\n"
-
-
-def _one_word(text: str, i: int) -> tuple[int, str]:
-    said: list[str] = []
-    quote = ""
+    i = 0
     while i < len(text):
-        char = text[i]
-        if quote:
-            if char == quote:
-                quote = ""
-            elif char == "\\" and quote == '"' and text[i + 1 : i + 2] in ('"', "\\"):
-                i += 1
-                said.append(text[i])
-            else:
-                said.append(char)
-        elif char in _SPACE or _line_goes_on(text, i):
-            break
-        elif char in "'\"":
-            quote = char
-        elif char == "\\" and i + 1 < len(text):
-            i += 1
-            said.append(text[i])
+        if (gap := _GAP.match(text, i) or _COMMENT.match(text, i)) is not None:
+            i = gap.end()
         else:
-            said.append(char)
-        i += 1
-    return i, "".join(said)
+            word = _one_word(text, i)
+            words.append(word)
+            i = word.end
+    return tuple(words)
+
+
+def _one_word(text: str, start: int) -> Word:
+    said: list[str] = []
+    i, closed = start, True
+    while i < len(text) and _GAP.match(text, i) is None:
+        char = text[i]
+        if char in _QUOTED_TEXT:
+            inside, i, closed = _quoted(text, i)
+            said.append(inside)
+        elif char == "\\":
+            said.append(text[i + 1 : i + 2] or char)
+            i += 2
+        elif (bare := _BARE_TEXT.match(text, i)) is not None:
+            said.append(bare[0])
+            i = bare.end()
+    return Word(start, min(i, len(text)), "".join(said), closed)
+
+
+def _quoted(text: str, i: int) -> tuple[str, int, bool]:
+    """(what stands between the quotes, the place behind them, is there a closing one?)."""
+    quote, said = text[i], []
+    i += 1
+    while True:
+        found = _QUOTED_TEXT[quote].match(text, i)
+        assert found is not None  # it may be empty
+        said.append(found[0])
+        i = found.end()
+        if text[i : i + 1] != "\\":
+            break
+        said.append(text[i + 1])
+        i += 2
+    return "".join(said), i + 1, i < len(text)
+
+
+def must_be_short(command: str) -> None:
+    """Raises UsageError: no server can be started with so long a command."""
+    if len(command) > LONGEST:
+        raise UsageError(f"the command is longer than {LONGEST >> 10} KiB: nothing can be started with it")
+
+
+def must_be_startable(command: str) -> None:
+    """Raises UsageError: whoever starts this command cannot read it, so that it must not be edited."""
+    if "\0" in command:
+        raise UsageError("there is a NUL in the command: nothing can be started with it. Nothing was changed")
+    if not all(word.closed for word in split(command)):
+        raise UsageError("a quote is never closed in the command: close it by hand first. Nothing was changed")
 
 
 def flag_name(word: str) -> str:

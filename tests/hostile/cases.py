@@ -483,8 +483,22 @@ def settings():
         "nul": "\0" * 1000,
         "spaces": "[program:p]\ncommand=" + " " * 200_000 + "\n",
         "includes itself": "[include]\nfiles = a.conf\n",
+        "programs": "[program:p]\ncommand=vllm serve m\n" + "[program:q]\ncommand=a\n" * 5_000,
+        "expansions": "[program:p]\ncommand=%(here)s/vllm serve m --a 90%% %(ENV_X)s %(process_num)02d ; 5%\n",
     }.items():
         yield f"ini: {name}", {"a.conf": text}, APPLY, (0, 2)
+    for name, text in {
+        "large": "[program:p]\ncommand=vllm serve m\n" + "; \n" * 400_000,
+        "a long command": "[program:p]\ncommand=vllm serve m " + "--a " * 200_000,
+        "a long word": "[program:p]\ncommand=vllm serve " + "m" * 900_000,
+        "an open quote": "[program:p]\ncommand=vllm serve 'm --seed 1\n",
+        "a quote that a comment cuts": "[program:p]\ncommand=vllm serve 'm ; x' --seed 1\n",
+        "a NUL": "[program:p]\ncommand=vllm serve m\0 --seed 1\n",
+        "a lone percent": "[program:p]\ncommand=vllm serve m --a 90%\n",
+        "half an expansion": "[program:p]\ncommand=vllm serve %(here --seed 1\n",
+        "an expansion of nothing": "[program:p]\ncommand=vllm serve %(here)/m --seed 1\n",
+    }.items():
+        yield f"ini: {name}", {"a.conf": text}, APPLY, (2,)
 
 
 def everything():

@@ -9,7 +9,7 @@ from supervisor.options import UnhosedConfigParser
 
 from unfrag.commandline import change_flags, read_flags
 from unfrag.errors import UsageError
-from unfrag.launchers.ini import find_command
+from unfrag.launchers.ini import find_command, must_be_startable
 from unfrag.launchers.supervisor import SupervisorProgram
 
 FILE = (
@@ -169,3 +169,14 @@ def test_what_would_leave_workers_behind_is_warned_of(tmp_path, options, missing
     file.write_text(f"[program:glm_vllm]\ncommand=b\n{options}")
     warnings = SupervisorProgram(file, "glm_vllm").warnings()
     assert [missing in line for line in warnings] == ([True] if missing else [])
+
+
+@pytest.mark.parametrize("words", ["90%", "%", "%(here", "%(here)/m", "%()s", "'m ; x' y", "m \\"])
+def test_what_supervisord_cannot_start_is_refused(words):
+    with pytest.raises(UsageError, match="supervisord cannot"):
+        must_be_startable(f"[program:p]\ncommand=v {words}\n", "p")
+
+
+@pytest.mark.parametrize("words", ["90%%", "%(here)s/m", "%(ENV_X)s", "%(process_num)02d", "m ; 5% 'x", "%%(x)", "''"])
+def test_what_supervisord_starts_is_taken(words):
+    must_be_startable(f"[program:p]\ncommand=v {words}\n", "p")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unfrag.commandline import must_be_startable
 from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
 from unfrag.files import write_atomically
 from unfrag.launchers import Edit
@@ -49,6 +50,7 @@ class Change:
 def plan(launcher: Launcher, edit: Edit) -> Change:
     """Read the file and compute its new content; nothing is written. Raises UsageError."""
     spec = launcher.read()
+    must_be_startable(spec.command)
     return Change(spec, launcher.plan(spec, edit), edit)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
+from unfrag.commandline import must_be_short
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.files import read_if_there, read_text
 from unfrag.launchers import Edit, LaunchSpec, Status, yaml_file
@@ -64,6 +65,7 @@ class ComposeService:
             why = "takes its command from what it extends" if service.get("extends") else "leaves it to the image"
             raise UsageError(f"{self._path}: {self._service} has no command of its own and {why}; write it there first")
         line = command if isinstance(command, str) else shlex.join(map(str, command))
+        must_be_short(line)
         try:
             shlex.split(line)
         except ValueError as fault:

@@ -6,8 +6,10 @@ import glob
 import os
 import platform
 import re
+import shlex
 from configparser import RawConfigParser
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from configupdater import ConfigUpdater, Section
@@ -17,6 +19,9 @@ from unfrag.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+LARGEST = 1 << 20  # bytes of a file: supervisord reads small ones, and so large a one is none of its own
+_EXPANSION = re.compile(r"%%|%\([^()%\s]{1,200}\)[#0 +-]{0,5}\d{0,3}(?:\.\d{1,3})?[diouxXeEfFgGcrsa]")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class CommandPlace:
         return self.text[: self.start] + edit(self.command) + self.text[self.end :]
 
 
+@lru_cache(8)  # a verb asks for it several times
 def find_command(text: str, program: str) -> CommandPlace:
     """Find ``command`` under ``[program:NAME]``.
 
@@ -86,12 +92,36 @@ def _in_section(text: str, section: Section, offset: int) -> CommandPlace:
 
 def options(text: str, section: str) -> dict[str, str]:
     """A section's options as supervisord reads them, expansions left as they are; none where it cannot be read."""
+    ini = _parsed(text)
+    try:
+        return {key: value or "" for key, value in ini.items(section)} if ini is not None else {}
+    except Exception:
+        return {}
+
+
+@lru_cache(8)
+def _parsed(text: str) -> RawConfigParser | None:
     ini = RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"), allow_no_value=True)
     try:
         ini.read_string(text)
-        return {key: value or "" for key, value in ini.items(section)}
     except Exception:
-        return {}
+        return None
+    return ini
+
+
+def must_be_startable(text: str, program: str) -> None:
+    """Raises UsageError: supervisord cannot expand the program's command, or cannot split it into words."""
+    command = options(text, f"program:{program}").get("command", "")
+    rest = _EXPANSION.sub("", command)
+    if "%" in rest:
+        near = rest[rest.index("%") :][:20].split()[0]
+        raise UsageError(
+            f"supervisord cannot expand {near!r} in the command: write %% for a percent sign. Nothing was changed"
+        )
+    try:
+        shlex.split(command)
+    except ValueError as fault:
+        raise UsageError(f"supervisord cannot read the command: {fault}. Nothing was changed") from fault
 
 
 def included(path: Path, text: str) -> list[str]:

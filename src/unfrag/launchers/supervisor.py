@@ -8,10 +8,11 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
+from unfrag.commandline import must_be_short
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.files import read_file
 from unfrag.launchers import Edit, LaunchSpec, Status
-from unfrag.launchers.ini import CommandPlace, find_command, included, options
+from unfrag.launchers.ini import LARGEST, CommandPlace, find_command, included, must_be_startable, options
 from unfrag.launchers.process import address, command_of
 from unfrag.launchers.rpc import SHORT_SECONDS, STOPPING_SECONDS, Supervisord, find_server
 from unfrag.waiting import tail
@@ -40,6 +41,7 @@ class SupervisorProgram:
         path, content = self._found()
         try:
             command = self._place(content).command
+            must_be_short(command)
         except UsageError as fault:
             raise UsageError(f"{path}: {fault}") from fault
         return LaunchSpec(path, content, self._program, command, address(command, self.running))
@@ -48,11 +50,12 @@ class SupervisorProgram:
         """See :class:`unfrag.launchers.Launcher`. A ``%`` in a value is doubled, as supervisor wants it.
 
         Raises:
-            UsageError: a value that no INI file can hold.
+            UsageError: a value that no INI file can hold, or a command that supervisord cannot read.
         """
         for flag, value in edit.flags.items():
             if value is not None and re.search(r"[\r\n]|\s[;#]", value):
                 raise UsageError(f"{flag}: a supervisor file cannot hold a line break, or a ; or # behind a space")
+        must_be_startable(_text(spec.content), self._program)
         text = self._place(spec.content).edited(
             lambda command: edit.of(command, lambda value: value.replace("%", "%%"))
         )
@@ -117,10 +120,10 @@ class SupervisorProgram:
 
     def _found(self) -> tuple[Path, bytes]:
         """The file that has the program: the named one, or one that it includes."""
-        content = read_file(self._path)
+        content = read_file(self._path, LARGEST)
         if not options(_text(content), f"program:{self._program}"):
             for name in included(self._path, _text(content)):
-                inside = read_file(Path(name))
+                inside = read_file(Path(name), LARGEST)
                 if options(_text(inside), f"program:{self._program}"):
                     return Path(name), inside
         return self._path, content

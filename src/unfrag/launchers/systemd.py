@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from unfrag.commandline import must_be_short
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.files import read_if_there
 from unfrag.launchers import Edit, LaunchSpec, Status
@@ -50,6 +51,7 @@ class SystemdUnit:
         commands = exec_starts(text)
         if len(commands) != 1:
             raise UsageError(f"{self._unit} has {len(commands)} ExecStart= lines; one is wanted")
+        must_be_short(commands[0])
         path = self._folder() / f"{self._unit}.d" / DROP_IN
         return LaunchSpec(path, read_if_there(path), self._unit, commands[0], address(commands[0], self.running))
 
