@@ -244,6 +244,9 @@ def configs():
             words = [*PLAN, *more_words]
             yield f"config: {name} {' '.join(more_words)}".strip(), {"config.json": m.model(**more)}, words, ANY
     bad = {
+        "no heads": m.model(num_key_value_heads=0),
+        "no rank": m.model(kv_lora_rank=0, qk_rope_head_dim=0),
+        "more types than layers": m.model(layer_types=["full_attention"] * 33),
         "deep": m.DEEP,
         "deep inside": '{"num_hidden_layers": 2, "a": ' + m.DEEP[:150] + m.DEEP[-150:] + "}",
         "NaN": '{"num_hidden_layers": NaN}',
