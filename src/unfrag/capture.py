@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SUFFIX = ".unfrag.tar.gz"
 NAMES = ("README.txt", "facts.json", "diagnosis.txt", "log.txt")
 _LARGEST = 16 << 20
-_LOG_HEAD, _LOG_TAIL = 1 << 20, 3 << 20
+_LOG_HEAD, _LOG_TAIL = 1 << 20, 3 << 20  # bytes: what can be gone through in some seconds, whatever is in it
 _README = """\
 A capture of `unfrag capture`; read it with `unfrag diagnose --evidence FILE`.
 It holds only words that programs are known to print. "[text of 31 characters]" stands where anything else was, such as
@@ -82,11 +82,10 @@ def _log_text(path: Path) -> str:
     head, tail = b"", b""
     with stream:
         for chunk in source.chunks(stream):
-            if len(head) < _LOG_HEAD:
-                head += chunk
-            else:
-                tail = (tail + chunk)[-_LOG_TAIL:]
-    between = b"\n[unfrag: the middle of the log was left out]\n" if len(tail) >= _LOG_TAIL else b""
+            missing = _LOG_HEAD - len(head)
+            head += chunk[:missing]
+            tail = (tail + chunk[missing:])[-_LOG_TAIL:]
+    between = b"\n[unfrag: the middle of the log was left out]\n" if len(tail) == _LOG_TAIL else b""
     return (head + between + tail).decode("utf-8", "replace")
 
 

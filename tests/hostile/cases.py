@@ -244,6 +244,9 @@ def configs():
             words = [*PLAN, *more_words]
             yield f"config: {name} {' '.join(more_words)}".strip(), {"config.json": m.model(**more)}, words, ANY
     bad = {
+        "no heads": m.model(num_key_value_heads=0),
+        "no rank": m.model(kv_lora_rank=0, qk_rope_head_dim=0),
+        "more types than layers": m.model(layer_types=["full_attention"] * 33),
         "deep": m.DEEP,
         "deep inside": '{"num_hidden_layers": 2, "a": ' + m.DEEP[:150] + m.DEEP[-150:] + "}",
         "NaN": '{"num_hidden_layers": NaN}',
@@ -484,7 +487,6 @@ def settings():
         "spaces": "[program:p]\ncommand=" + " " * 200_000 + "\n",
         "includes itself": "[include]\nfiles = a.conf\n",
         "programs": "[program:p]\ncommand=vllm serve m\n" + "[program:q]\ncommand=a\n" * 5_000,
-        + "".join(f"[program:q{i}]\ncommand=a\n" for i in range(9_000)),
         "expansions": "[program:p]\ncommand=%(here)s/vllm serve m --a 90%% %(ENV_X)s %(process_num)02d ; 5%\n",
     }.items():
         yield f"ini: {name}", {"a.conf": text}, APPLY, (0, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from unfrag.allowed import phrases, tokens, vocabulary
@@ -33,6 +34,7 @@ def shape(text: str) -> str:
     return f"[text of {len(text)} characters]"
 
 
+@lru_cache(1 << 12)
 def allow(line: str, plain: bool = False) -> Allowed:
     """A line with only what is known. ``plain``: only programs write here, so that single known words stay as well."""
     rest = ""

@@ -115,6 +115,7 @@ def read(raw: Any) -> Architecture:
     depth = get.count("num_hidden_layers")
     if depth is None:
         raise NotEnoughEvidence("the configuration has no num_hidden_layers: this is no model's config.json")
+    _must_make_sense(config)
     heads, hidden = get.count("num_attention_heads"), get.count("hidden_size")
     head_dim = get.count("head_dim") or (hidden // heads if hidden and heads else None)
     kv_heads = get.count("num_key_value_heads") or heads
@@ -194,6 +195,13 @@ def with_draft(a: Architecture) -> Architecture:
     return msgspec.structs.replace(a, layers=layers, depth=a.depth + 1, extra_parameters=extra)
 
 
+def _must_make_sense(config: dict[str, Any]) -> None:
+    """Raises NotEnoughEvidence: a size of the KV cache is given, and is none."""
+    for name in (*_ALIASES["num_key_value_heads"], "kv_lora_rank"):
+        if config.get(name) == 0 and config.get("use_mla") is not False:
+            raise NotEnoughEvidence(f"the configuration has {name}=0: no model has that")
+
+
 # Several times the largest that any published model has. A larger one is a mistake, and counts as not given.
 _LARGEST = {
     "num_hidden_layers": 4096,
@@ -233,7 +241,10 @@ def _layers(config: dict[str, Any], depth: int) -> dict[str, int]:
     if isinstance(said, dict):
         kinds = {_kind(str(k)): int(v) for k, v in said.items() if isinstance(v, int) and 0 < v <= depth}
     elif isinstance(said, list) and said:
-        for name in said[:4096]:
+        spare = len(said) - depth - (_Reader(config).count("num_nextn_predict_layers") or 0)
+        if spare > 0:
+            raise NotEnoughEvidence(f"the configuration names {len(said)} layer_types for {depth} layers")
+        for name in said[:depth]:  # behind them stand those for multi-token prediction
             kinds[_kind(str(name))] = kinds.get(_kind(str(name)), 0) + 1
     elif isinstance(pattern := config.get("hybrid_override_pattern"), str):
         for mark in pattern[:4096]:
