@@ -178,3 +178,11 @@ def test_bench_names_the_wrong_line_before_it_asks_the_server(capsys, tmp_path, 
     code, _, err = run(capsys, "bench", "--url", dead_url, "--jsonl", str(tmp_path / "own.jsonl"))
     assert code == 2
     assert "line 2" in err
+
+
+@pytest.mark.parametrize("words", [["diagnose"], ["flush"], ["bench"], ["diagnose", "--json"]])
+def test_a_login_in_the_servers_address_is_not_printed(words, capsys):
+    code, printed, err = run(capsys, *words, "--url", "http://user:sekret@127.0.0.1:1")
+    assert code == 3
+    assert "sekret" not in printed + err
+    assert "[taken out]@127.0.0.1:1" in err
