@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
-import re
 import signal
 import sys
 from typing import NoReturn
@@ -25,7 +24,6 @@ exit codes: 0 healthy or done, 1 findings, 2 usage, 3 unreachable or not enough 
             4 applied, failed, rolled back, 5 rollback failed, 70 a fault of unfrag itself
 """
 
-_LOGIN = re.compile(r"://[^\s/@]{1,300}@")
 _LONGEST = 300  # characters of what is wrong with an argument
 
 
@@ -68,7 +66,9 @@ def _code(words: list[str]) -> int:
             raise UsageError(f"unknown: {' '.join(rest)[:_LONGEST]}; see `unfrag {words[0]} --help`")
         code: int = args.run(args)
     except UnfragError as fault:
-        said = _LOGIN.sub("://[taken out]@", str(fault))
+        from unfrag.redaction import addresses
+
+        said = addresses.redact(str(fault))
         _complain(said)
         if getattr(args, "json", False):
             _print_error(said, fault.exit_code)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.conftest import SMALL_POOL
+from tests.e2e.verbs import unfrag
 from tests.waiting import until
 from unfrag.commandline import read_flags
 from unfrag.rig.server import Rig
@@ -20,11 +21,6 @@ def own_rig():
     with Rig(SMALL_POOL) as rig:
         rig.wait_ready()
         yield rig
-
-
-def unfrag(rig, verb, *words):
-    command = [sys.executable, "-m", "unfrag", verb, "--config", str(rig.config), "--server", rig.server, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def running_flags(rig):

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.conftest import SMALL_POOL
+from tests.e2e.verbs import unfrag
 from unfrag.rig.server import Rig
 
 pytestmark = pytest.mark.slow
@@ -32,11 +33,6 @@ def own(rig, tmp_path, monkeypatch):
         rig.config.write_bytes(good)
         rig.launcher.restart()
         rig.wait_ready()
-
-
-def unfrag(rig, verb, *words):
-    command = [sys.executable, "-m", "unfrag", verb, "--config", str(rig.config), "--server", rig.server, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def killed(rig, at, log, *words):

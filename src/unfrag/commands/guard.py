@@ -136,17 +136,17 @@ def _test_page(args: argparse.Namespace) -> int:
     from unfrag.errors import NotEnoughEvidence
     from unfrag.guard.audit import Audit
     from unfrag.guard.state import Decision
-    from unfrag.guard.tell import Telling
+    from unfrag.guard.tell import Telling, message
     from unfrag.reports import out
 
+    page = Decision("page", "test", "this is a test: nobody is needed")
     Audit(args.log, echo=args.json).write("test", "page", rule="test", why="unfrag guard test-page", outcome="done")
-    Telling(None)("test", Decision("page", "test", "this is a test: nobody is needed"), "")
+    Telling(None)("test", page, "")
     if not args.webhook:
         out().print(f"said here, in syslog and in {args.log}; no --webhook was given", markup=False)
         return 0
-    message = {"text": "unfrag guard: test: this is a test, nobody is needed", "target": "test", "action": "page"}
     try:
-        answer = httpx.post(args.webhook, json={**message, "rule": "test"}, timeout=10)
+        answer = httpx.post(args.webhook, json=message("test", page, ""), timeout=10)
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         raise NotEnoughEvidence(f"the webhook cannot be reached: {fault or type(fault).__name__}") from fault
     if not answer.is_success:

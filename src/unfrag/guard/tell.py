@@ -28,19 +28,28 @@ class Telling:
 
     def __call__(self, label: str, decision: Decision, result: str) -> None:
         """What was done, or what a human is needed for: ``decision``, and what came of it."""
-        is_page = decision.action == "page"
-        what = "a human is needed" if is_page else decision.action
-        text = f"{label}: {what} ({decision.rule}): {decision.why}" + ("" if is_page else f". {result}")
+        text = _text(label, decision, result)
         self.say(text)
         with contextlib.suppress(OSError, ValueError):
             syslog.openlog("unfrag-guard", syslog.LOG_PID, syslog.LOG_DAEMON)
-            syslog.syslog(syslog.LOG_CRIT if is_page else syslog.LOG_WARNING, text)
+            syslog.syslog(syslog.LOG_CRIT if decision.action == "page" else syslog.LOG_WARNING, text)
         if self._webhook is not None:
-            message = {"text": f"unfrag guard: {text}", "target": label}
-            self._webhook.tell(message | {"action": decision.action, "rule": decision.rule})
+            self._webhook.tell(message(label, decision, result))
 
     def say(self, text: str) -> None:
         """A line with the time of day, to who watches."""
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(f"{time.strftime('%H:%M:%S')} {printable(text)}\n")
             self._stream.flush()
+
+
+def message(label: str, decision: Decision, result: str) -> dict[str, str]:
+    """What a webhook gets: ``text`` for people, ``target``, ``action`` and ``rule`` for programs."""
+    text = f"unfrag guard: {_text(label, decision, result)}"
+    return {"text": text, "target": label, "action": decision.action, "rule": decision.rule}
+
+
+def _text(label: str, decision: Decision, result: str) -> str:
+    is_page = decision.action == "page"
+    what = "a human is needed" if is_page else decision.action
+    return f"{label}: {what} ({decision.rule}): {decision.why}" + ("" if is_page else f". {result}")

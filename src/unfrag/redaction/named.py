@@ -35,6 +35,7 @@ _NOTHING = re.compile(
 _NUMBER = re.compile(r"-?\d[\d.,_]*(?:[kKmMgGtT]?i?[bB]?|%|s|ms)?(?![\w-])")
 _MORE = re.compile(r"[ \t]+(?![-\s#;&|<>\\])(?![A-Za-z_]\w*=)|,[ \t]*(?=[\"'](?!-))")
 _ONE_WORD_LINE = re.compile(r"[ \t]+[^\s:=,;]+(?=[ \t]|$)", re.MULTILINE)
+_OPENING = re.compile(r"[bBrRuUfF]{0,2}\\{0,8}(?:\"\"\"|'''|[\"'`])")
 _SMALL = re.compile(r"\d{1,3}(?=[\s,;)}\]]|$)")
 _LONG_NUMBER, _RANDOM = 7, 8
 
@@ -92,12 +93,8 @@ def _end_of_secret(reader: Reader, name: str, name_at: int, at: int, is_flag: bo
     text = reader.text
     if _NOTHING.match(text, at) or _SMALL.match(text, at) or (is_weak(name) and _is_harmless(name, text, at)):
         return None
-    if (block := reader.block(at, name_at)) is not None:
-        return block
-    if text[at : at + 1] in ("[", "{", "("):
-        return reader.bracketed(at, several_lines=True)
-    if text[at - 1 : at] == ">" and (element := text.find("</", at, reader.end_of_line(at))) >= 0:
-        return element
+    if (whole := _end_of_structure(reader, name_at, at)) is not None:
+        return whole
     if text[at : at + 2] == "- ":
         return reader.end_of_line(at)
     if (call := _INSIDE.match(text, at)) is not None:  # SecretStr('…')
@@ -117,9 +114,20 @@ def _end_of_secret(reader: Reader, name: str, name_at: int, at: int, is_flag: bo
     return end
 
 
+def _end_of_structure(reader: Reader, name_at: int, at: int) -> int | None:
+    """Of a YAML block, of brackets, or of an XML element, if one begins here."""
+    if (block := reader.block(at, name_at)) is not None:
+        return block
+    text = reader.text
+    if text[at : at + 1] in ("[", "{", "("):
+        return reader.bracketed(at, several_lines=True)
+    element = text.find("</", at, reader.end_of_line(at)) if text[at - 1 : at] == ">" else -1
+    return element if element >= 0 else None
+
+
 def _is_harmless(name: str, text: str, at: int) -> bool:
     """A count of tokens, or a key of a table: a short number, or a plain word."""
-    number = _NUMBER.match(text.lstrip() if at < 0 else text, at + (text[at : at + 1] in ("'", '"')))
+    number = _NUMBER.match(text, at + (text[at : at + 1] in ("'", '"')))
     if number is not None and sum(char.isdigit() for char in number[0]) < _LONG_NUMBER:
         return True
     if name.strip("-").lower() != "key" or name.startswith("--"):
@@ -146,12 +154,8 @@ def _end_of_text(reader: Reader, name_at: int, at: int) -> int | None:
     text = reader.text
     if _NOTHING.match(text, at) or _NUMBER.match(text, at):
         return None
-    if (block := reader.block(at, name_at)) is not None:
-        return block
-    if text[at : at + 1] in ("[", "{", "("):
-        return reader.bracketed(at, several_lines=True)
-    if text[at - 1 : at] == ">" and (element := text.find("</", at, reader.end_of_line(at))) >= 0:
-        return element
+    if (whole := _end_of_structure(reader, name_at, at)) is not None:
+        return whole
     if (quoted := reader.quoted(at, several_lines=True)) is not None:
         # A text that runs over lines was not escaped: its quotes may be its own.
         return reader.end_of_line(quoted[1]) if "\n" in text[at : quoted[1]] else quoted[1]
@@ -163,5 +167,5 @@ def _end_of_text(reader: Reader, name_at: int, at: int) -> int | None:
 
 def _inside(text: str, start: int, end: int) -> int:
     """The place behind the opening quote, so that the text stays well formed."""
-    found = re.compile(r"[bBrRuUfF]{0,2}\\{0,8}(?:\"\"\"|'''|[\"'`])").match(text, start, end)
+    found = _OPENING.match(text, start, end)
     return found.end() if found is not None else start
