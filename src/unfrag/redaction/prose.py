@@ -44,7 +44,7 @@ _CHINESE_TEXT = re.compile(
 )
 _LOOKS_SECRET = re.compile(r"\A(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[\w.~+/=@!#$%^&*-]{6,}$")
 _ODD = re.compile(r"[a-z][A-Z].{0,200}?[a-z][A-Z]|[a-z][A-Z][a-z]*[0-9]")
-_HARMLESS = re.compile(r"(?i)\A(?:(?:\d+(?:\.\d+)?[kmg]?|[a-z_]+\d?|\[taken)$|.*[\[(/]|\$)")
+_HARMLESS = re.compile(r"(?i)\A(?:(?:\d+(?:\.\d+)?[kmg]?|[a-z_]+\d?|\[taken)$|.*[\[(]|\$)")
 
 
 def redact(text: str) -> str:
@@ -80,7 +80,8 @@ def _sure(found: re.Match[str]) -> str:
 def _likely(found: re.Match[str]) -> str:
     value = found["value"]
     odd = (found["quote"] or "pass" in found["before"].lower()) and _ODD.search(value)
-    secret = odd or (_LOOKS_SECRET.match(value) and not _HARMLESS.match(value))
+    is_path = "/" in value and not found["quote"]
+    secret = odd or (_LOOKS_SECRET.match(value) and not is_path and not _HARMLESS.match(value))
     return found["before"] + _closed(found) if secret else found[0]
 
 
