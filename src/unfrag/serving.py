@@ -17,6 +17,7 @@ from unfrag.spellings import repair_words
 from unfrag.vllm_plugins import VARIABLE, from_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 _STOP_SECONDS = 8.0  # supervisor's own patience is 10 s unless told otherwise
@@ -60,10 +61,10 @@ def serve_rig(words: list[str], runner: str = "v1") -> int:
         **ours,
     }
     command = _command([str(ensure_model()), *flags, *words])
+    asked = _Asked()
     session = Session(command, env=env)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
     try:
+        asked.for_the_end()
         return session.process.wait()
     except _Stopped:
         return 0
@@ -75,8 +76,28 @@ class _Stopped(Exception):
     """A signal asked for the end."""
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped
+class _Asked:
+    """SIGINT and SIGTERM from now on: kept while the server is being started, raised as :class:`_Stopped` after."""
+
+    def __init__(self) -> None:
+        self._early = False
+        self._handle(self._keep)
+
+    def for_the_end(self) -> None:
+        """The server is started: the signals end it. Raises _Stopped: one has come already."""
+        self._handle(self._stop)
+        if self._early:
+            raise _Stopped
+
+    def _handle(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, handler)
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        self._early = True
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        raise _Stopped
 
 
 def _must_have_vllm() -> None:
