@@ -137,6 +137,14 @@ def read_if_there(path: Path) -> bytes:
     return read_file(path)
 
 
+def put_back(path: Path, content: bytes) -> None:
+    """At one stroke, what stood there; no bytes: there was no such file, and there is none afterwards."""
+    if content:
+        write_atomically(path, content)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def must_be_writable(path: Path) -> None:
     """Find out before long work whether its result can be written. Raises UsageError; leaves nothing behind."""
     if path.is_dir():

@@ -35,7 +35,7 @@ _COUNTS = (
     *("--max-model-len", "--max-num-batched-tokens"),
 )
 _VARIABLE = re.compile(r"[%$]")
-_VLLM_LINE = re.compile(r"\b(?:vllm|unfrag) serve\b|vllm\.entrypoints")
+_VLLM_LINE = re.compile(r"\b(?:vllm|unfrag) serve\b|vllm\.entrypoints|unfrag\.engine\.vllm\.serve")
 
 
 @cache
@@ -52,12 +52,16 @@ def listed(version: str | Unknown) -> str | None:
 
 def names_vllm(launch: Launch | Unknown) -> bool:
     """Is it a line that starts vLLM's server?"""
-    return isinstance(launch, Launch) and _VLLM_LINE.search(launch.command) is not None
+    return isinstance(launch, Launch) and is_vllm_line(launch.command)
+
+
+def is_vllm_line(command: str) -> bool:
+    return _VLLM_LINE.search(command) is not None
 
 
 def check(launch: Launch | Unknown, engine: str | Unknown, version: str | Unknown) -> list[tuple[str, str]]:
     """(flag, what is wrong with it). Against the version's own list where there is one, else what no version has."""
-    if not isinstance(launch, Launch) or not _VLLM_LINE.search(launch.command):
+    if not isinstance(launch, Launch) or not is_vllm_line(launch.command):
         return []
     if isinstance(engine, str) and engine != "vllm":
         return []

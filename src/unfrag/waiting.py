@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
@@ -58,13 +59,34 @@ def wait_ready(
             time.sleep(_POLL_SECONDS)
 
 
-def tail(log: Path | None, lines: int) -> list[str]:
-    """The last non-empty lines of a log, as text; empty when there is no log."""
+class End(NamedTuple):
+    """Where a log ended: which file it was, and its bytes."""
+
+    inode: int
+    size: int
+
+
+def end_of(log: Path) -> End:
+    """Of a log that is not there: its beginning."""
+    try:
+        now = log.stat()
+    except OSError:
+        return End(0, 0)
+    return End(now.st_ino, now.st_size)
+
+
+def tail(log: Path | None, lines: int, since: End | None = None) -> list[str]:
+    """The last non-empty lines of a log, as text; empty when there is no log.
+
+    Args:
+        since: only what was written after that; a log that was exchanged or cut since is all new.
+    """
     if log is None or not log.is_file():
         return []
     with log.open("rb") as stream:
-        stream.seek(0, 2)
-        stream.seek(max(0, stream.tell() - 64 * 1024))
+        now = os.fstat(stream.fileno())
+        is_same = since is not None and now.st_ino == since.inode and now.st_size >= since.size
+        stream.seek(max(since.size if since is not None and is_same else 0, now.st_size - 64 * 1024))
         text = stream.read().decode("utf-8", "replace")
     return [line for line in text.splitlines() if line.strip()][-lines:]
 

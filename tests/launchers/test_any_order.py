@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 GOOD = "vllm serve m --max-num-seqs 8"
 KILLS = {f"killed {at}": at for at in range(3, 9)}  # before the first file is written to after the server is up
-LETTERS = ("apply", "bad apply", "failed rollback", "rollback", "redo", "human", "comment", "typo", *KILLS)
+BACK_KILLS = {f"rollback killed {at}": at for at in range(1, 7)}
+LETTERS = (
+    *("apply", "bad apply", "failed rollback", "rollback", "redo", "human", "comment", "edit", "remove", "typo"),
+    *KILLS,
+    *BACK_KILLS,
+)
 THE_ISSUE_S = ("apply", "failed rollback", "human", "typo", "kill")
 
 
@@ -41,6 +46,7 @@ class Seen:
     records: dict[str, Kept]
     killed: bool
     edited: bool
+    ever_edited: bool
 
     @property
     def command(self) -> str:
@@ -66,6 +72,7 @@ def seen(world: World) -> Seen:
         records,
         now.get("killed", False),
         now.get("edited", False),
+        now.get("ever_edited", False),
     )
 
 
@@ -81,6 +88,10 @@ def step(world: World, letter: str, number: int) -> None:
         by_hand(world, world.say(GOOD), start=True)
     elif letter == "comment":
         by_hand(world, world.file.read_bytes() + f"; note {number}\n".encode(), start=False)
+    elif letter == "edit":  # and forgets the restart
+        by_hand(world, world.say(f"{GOOD} --seed {number}"), start=False)
+    elif letter == "remove":
+        world.set(state="UNLOADED", running="")
     elif letter == "failed rollback":
         by_hand(world, world.say(f"{GOOD} --broken --seed {number}"), start=True)
         verb(world, "apply", "--unset", "broken")
@@ -96,6 +107,8 @@ def step(world: World, letter: str, number: int) -> None:
     elif letter == "redo":
         records = seen(world).records
         verb(world, "apply", "--redo", next(reversed(records), "none"))
+    elif letter in BACK_KILLS:
+        verb(world, "rollback", killed_at=BACK_KILLS[letter])
     else:
         at = KILLS.get(letter) or 3 + number % len(KILLS)
         verb(world, "apply", "--", "--max-num-seqs", str(16 + number), killed_at=at)
@@ -104,7 +117,8 @@ def step(world: World, letter: str, number: int) -> None:
 def by_hand(world: World, content: bytes, start: bool) -> None:
     changed = content != world.file.read_bytes()
     world.file.write_bytes(content)
-    world.set(edited=seen(world).edited or changed)
+    now = seen(world)
+    world.set(edited=now.edited or changed, ever_edited=now.ever_edited or changed)
     if start:
         world.start()
 
@@ -117,6 +131,7 @@ def verb(world: World, *words: str, killed_at: int = 0) -> None:
     assert "Traceback" not in done.err, what
     if after.content != before.content:
         assert before.content in kept_bytes(world), f"bytes are lost: {what}"
+        assert notes(before) <= notes(after), f"a human's line is gone: {what}"
     if done.code == 137:
         world.set(killed=True)
         return
@@ -127,10 +142,16 @@ def verb(world: World, *words: str, killed_at: int = 0) -> None:
     world.set(killed=after.killed and ended, edited=after.edited and after.content == before.content)
 
 
+def notes(now: Seen) -> set[bytes]:
+    return {line for line in now.content.splitlines() if line.startswith(b"; note")}
+
+
 def no_harm(words: tuple[str, ...], before: Seen, after: Seen, done: Done, what: str) -> None:
     new = after.started[len(before.started) :]
     if done.code == 2:
         assert new == [] or not before.healthy, what
+    if done.code == 0 and after.healthy and not before.edited:
+        assert after.running == after.command, f"it runs otherwise, and all is said to be done: {what}"
     if "--max-num-seq" in words:
         assert (done.code, after.content, new) == (2, before.content, []), what
     if before.healthy:
@@ -150,6 +171,7 @@ NEUTRAL = (
     r"kept as ",
     r"warning: .* stands in the command",
     r"warning: .* was down with that file",
+    r"nobody has loaded it",
     r"forward again: ",
     r"--\S+: ",
     r"unfrag: (the server|http\S+) ",
@@ -164,18 +186,27 @@ def is_true(line: str, before: Seen, after: Seen, kept_before: set[bytes]) -> bo
     kept = (after.records.get(named[0]) or before.records.get(named[0])) if named else None
     claims = {
         r"[Nn]othing was changed": untouched or before.killed,
-        r"nothing to do(?!\. But)": untouched or before.killed,
+        r"nothing to do(?!\. But)": (untouched or before.killed) and after.healthy and after.running == after.command,
         r"nothing to do\. But no healthy server": not after.healthy,
         r"the old server runs again": before.healthy or before.killed,
         r"the server was down before": not before.healthy,
         r"was cut short": before.killed,
+        r"nobody has loaded it": after.state == "UNLOADED",
+        r"[Bb]ut the server was started otherwise": after.healthy and after.running != after.command,
+        r"was started otherwise than its file says": before.killed or before.running != before.command,
+        r"is stopped; it is started to see": before.killed or before.state in ("STOPPED", "UNLOADED"),
+        r"was stopped before that change, and is up now": after.healthy,
+        r"was started with it": after.healthy,
+        r"A human is needed": not after.healthy,
+        r"as it was before the rollback, and the server was not touched": before.killed and before.healthy,
         r"edited (since|meanwhile)": before.edited,
+        r"edited between": before.ever_edited,
         r"is as it was before (it|that change)": kept is not None,
         r"before the restart: .* not touched": before.healthy,
         r"when the server had its flags": before.healthy,
         r"[Tt]he old file is back": after.content in kept_before and not after.healthy,
-        r"nothing was taken back: the file and the server are as they were": (after.content, after.running)
-        == (before.content, before.running),
+        r"nothing was taken back: the file and the server are as they were": before.killed
+        or (after.content, after.running) == (before.content, before.running),
         r"the server of the old file did not come up": before.healthy,
         r"server did not come up( again)?:": not after.healthy,
         r"will not come up: it is FATAL": any(words in command for command in after.started[-2:] for words in BROKEN),
@@ -216,6 +247,14 @@ def fresh(folder: Path, answers: Answers) -> World:
         ("killed 5", "human", "apply"),
         ("killed 7", "apply", "rollback"),
         ("killed 6", "rollback", "redo"),
+        ("killed 7", "apply"),
+        ("killed 7", "rollback"),
+        ("apply", "rollback killed 3", "apply"),
+        ("apply", "rollback killed 4", "rollback"),
+        ("apply", "rollback killed 3", "rollback"),
+        ("apply", "comment", "apply", "rollback", "rollback"),
+        ("apply", "rollback", "comment", "apply", "redo"),
+        ("edit", "apply", "rollback"),
     ],
     ids=" ".join,
 )

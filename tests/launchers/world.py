@@ -124,7 +124,7 @@ class Fake:
 
     def restart(self) -> None:
         self.step()
-        self._world.set(state="STOPPED", running="")
+        self._world.set(state="UNLOADED", running="")  # as between supervisord's remove and add
         self.step()
         self._world.start()
 
@@ -133,7 +133,7 @@ class Fake:
 
     def status(self) -> Status:
         state = self._world.state["state"]
-        return Status(state, state != "RUNNING", 1)
+        return Status(state, state != "RUNNING", 1, hint="nobody has loaded it")
 
     def running(self) -> str:
         if not self._world.is_healthy:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import sys
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.changes import add_change_arguments, end_unfinished, list_history, report
-from unfrag.commands.launched import launcher_named, place
+from unfrag.commands.changes import (
+    add_change_arguments,
+    end_unfinished,
+    list_history,
+    nothing_to_do,
+    report,
+    server_named,
+    show,
+    tell_unfinished,
+    warn_of_a_start,
+    would_end,
+)
+from unfrag.commands.launched import place
 from unfrag.commands.numbers import count
 
 if TYPE_CHECKING:
@@ -17,7 +28,9 @@ if TYPE_CHECKING:
     from unfrag.bench.around import Around
     from unfrag.launchers import Launcher
     from unfrag.launchers.change import Change, Check
+    from unfrag.launchers.history import Kept
     from unfrag.launchers.noworse import Before
+    from unfrag.launchers.server import Server
 
 NAME = "apply"
 EXAMPLES = """\
@@ -57,25 +70,29 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.launchers import change
     from unfrag.reports import err, out
     from unfrag.reports.progress import waiting
-    from unfrag.streams import printable
 
     if args.history:
         return list_history(args)
-    launcher, say = launcher_named(args), err().print
+    server, say = server_named(args), err().print
+    launcher = server.launcher
     given, expected = _asked(args)
-    planned, notes = _planned(launcher, given, args)  # a wrong flag ends here, before anything is touched
-    if end_unfinished(launcher, args) is not None:
-        planned, notes = _planned(launcher, given, args)
+    _must_be_right(server, given, args)  # a wrong flag ends here, before anything is touched
+    if args.dry_run:
+        left = tell_unfinished(server)
+        if left is not None and left.file(server.history) is not None:
+            return would_end(server, left, args)
+    else:
+        end_unfinished(server)
+    planned, notes = _planned(server, given, args)
     for note in notes:
         say(note, markup=False)
     diff = planned.diff()
-    if diff and not args.json:
-        sys.stdout.write(printable(diff) + "\n")
+    show(diff, args)
     if planned.changes_nothing:
-        say(f"{place(args)} already says so; nothing to do{_but_down(launcher)}", markup=False)
-        return report(args, planned.spec.path, "nothing to do", None, diff)
-    for warning in launcher.warnings():
+        return nothing_to_do(args, server, f"{place(args)} already says so", None)
+    for warning in [*launcher.warnings(), *_started_otherwise(server)]:
         say(f"warning: {warning}", markup=False)
+    warn_of_a_start(server)
     before = _before(planned, launcher, args.fail_on)
     checks = _checks(before, planned, expected, say)
     if args.dry_run:
@@ -85,7 +102,9 @@ def run(args: argparse.Namespace) -> int:
     name = planned.spec.program
     with waiting(f"restarting {name}") as progress:
         kept = change.apply(
-            launcher, planned, args.timeout, progress, checks=[*checks, *([around.failures] if around else [])]
+            dataclasses.replace(server, progress=progress),
+            planned,
+            [*checks, *([around.failures] if around else [])],
         )
     if around is not None:
         (err() if args.json else out()).print(around.table())
@@ -94,18 +113,10 @@ def run(args: argparse.Namespace) -> int:
     return report(args, planned.spec.path, "applied", kept.id, diff)
 
 
-def _but_down(launcher: Launcher) -> str:
-    """What is to be added where the server does not answer."""
-    from unfrag.errors import UnfragError
-    from unfrag.launchers.steps import is_healthy
-
-    try:
-        if is_healthy(launcher):
-            return ""
-        state = launcher.status().state
-    except UnfragError as fault:
-        return f"; whether it runs is not known: {fault}"
-    return f". But no healthy server answers there, it is {state}: `unfrag diagnose` with its log says why"
+def _started_otherwise(server: Server) -> list[str]:
+    """Its restart brings more than what was asked for."""
+    other = server.runs_otherwise()
+    return [f"the server was started otherwise than its file says: {'; '.join(other)}"] if other else []
 
 
 def _asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]:
@@ -143,10 +154,21 @@ def _shown(flag: str, value: str) -> str:
     return TAKEN if is_secret(flag) else value
 
 
-def _planned(launcher: Launcher, given: dict[str, str | None], args: argparse.Namespace) -> tuple[Change, list[str]]:
-    """The change, and what is to be said of it. Raises UsageError: this vLLM does not take the flags."""
+def _must_be_right(server: Server, given: dict[str, str | None], args: argparse.Namespace) -> None:
+    """Raises UsageError: there is no such change to be made once more, or this vLLM does not take the flags."""
     if args.redo:
-        return _once_more(launcher, args), []
+        _on_record(server, args)
+    else:
+        _planned(server, given, args)
+
+
+def _planned(server: Server, given: dict[str, str | None], args: argparse.Namespace) -> tuple[Change, list[str]]:
+    """The change, and what is to be said of it. Raises UsageError: this vLLM does not take the flags."""
+    launcher = server.launcher
+    if args.redo:
+        from unfrag.launchers.goback import forward
+
+        return forward(launcher.read(), _on_record(server, args), server.history), []
     from unfrag import vllm_flags
     from unfrag.commandline import flag_name, read_flags
     from unfrag.errors import UsageError
@@ -163,8 +185,8 @@ def _planned(launcher: Launcher, given: dict[str, str | None], args: argparse.Na
     planned = change.plan(launcher, Edit(flags, removed, words))
     version: str | Unknown = Unknown("the server does not run")
     if planned.spec.url:
-        with http.client(planned.spec.url) as server:
-            version = http.read_version(server)
+        with http.client(planned.spec.url) as client:
+            version = http.read_version(client)
     wrong = vllm_flags.check(launch.of_text(planned.command, "the new command"), Unknown(""), version)
     for flag, why in wrong:
         if flag in map(flag_name, flags):
@@ -174,17 +196,15 @@ def _planned(launcher: Launcher, given: dict[str, str | None], args: argparse.Na
     return planned, notes + costs({flag: value for flag, value in flags.items() if now.get(flag) != value})
 
 
-def _once_more(launcher: Launcher, args: argparse.Namespace) -> Change:
-    """What an earlier change wrote. Raises UsageError."""
+def _on_record(server: Server, args: argparse.Namespace) -> Kept:
+    """The change that is to be made once more. Raises UsageError: there is none."""
     from unfrag.errors import UsageError
-    from unfrag.launchers.goback import forward
-    from unfrag.launchers.history import History
 
-    now, history = launcher.read(), History()
-    found = [kept for kept in history.of(now.path, now.program) if kept.id == args.redo]
+    now = server.launcher.read()
+    found = [kept for kept in server.history.of(now.path, now.program) if kept.id == args.redo]
     if not found:
         raise UsageError(f"{args.redo} is no change of {now.program}; all: unfrag apply {place(args)} --history")
-    return forward(now, found[0], history)
+    return found[0]
 
 
 def _must_be_editable(command: str, flags: set[str]) -> None:

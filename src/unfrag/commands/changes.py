@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.launched import add_place, launcher_named
+from unfrag.commands.launched import add_place, launcher_named, place
 from unfrag.commands.numbers import seconds
 
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from unfrag.launchers import Launcher
     from unfrag.launchers.history import Kept
-    from unfrag.launchers.unfinished import Ended
+    from unfrag.launchers.server import Server
+    from unfrag.launchers.unfinished import Ended, Left
 
 
 def add_change_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +26,13 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
     parser.add_argument("--json", action="store_true")
+
+
+def server_named(args: argparse.Namespace) -> Server:
+    """By the arguments; nothing is asked of it yet. Raises UsageError."""
+    from unfrag.launchers.server import Server
+
+    return Server(launcher_named(args), args.timeout)
 
 
 def list_history(args: argparse.Namespace) -> int:
@@ -68,24 +77,97 @@ def without_keys(kept: Kept) -> Kept:
     return msgspec.structs.replace(kept, flags=flags)
 
 
-def end_unfinished(launcher: Launcher, args: argparse.Namespace) -> Ended | None:
-    """A change that a killed unfrag left half way is ended before anything else; with ``--dry-run`` only told."""
-    from unfrag.launchers.history import History
+def end_unfinished(server: Server) -> Ended | None:
+    """A change that a killed unfrag left half way is ended before anything else, and that is said."""
     from unfrag.launchers.unfinished import finish, unfinished
     from unfrag.reports import err
     from unfrag.reports.progress import waiting
 
-    left = unfinished(launcher.read(), History())
-    if left is None:
+    kept = unfinished(server.launcher.read(), server.history)
+    if kept is None:
         return None
-    if args.dry_run:
-        err().print(f"{left.id} was cut short: without --dry-run it is ended first", markup=False)
-        return None
-    with waiting(f"ending {left.id}") as progress:
-        ended = finish(launcher, args.timeout, progress)
+    with waiting(f"ending {kept.id}") as progress:
+        ended = finish(dataclasses.replace(server, progress=progress))
     if ended is not None:
         err().print(ended.line, markup=False)
     return ended
+
+
+def tell_unfinished(server: Server) -> Left | None:
+    """For a dry run: what would be ended first is only said."""
+    from unfrag.launchers.unfinished import left
+    from unfrag.reports import err
+
+    found = left(server)
+    if found is not None:
+        err().print(f"first of all: {found.would}", markup=False)
+    return found
+
+
+def would_end(server: Server, found: Left, args: argparse.Namespace) -> int:
+    """The end of a dry run where the file itself would be another one first."""
+    from unfrag.launchers.diff import diff
+    from unfrag.reports import err
+
+    spec = server.launcher.read()
+    content = found.file(server.history)
+    shown = diff(spec.content, spec.content if content is None else content, str(spec.path))
+    show(shown, args)
+    err().print(
+        f"dry run: nothing was changed. What comes after that shows when it is done: unfrag rollback {place(args)}",
+        markup=False,
+    )
+    return report(args, spec.path, "dry run", found.kept.id, shown)
+
+
+def warn_of_a_start(server: Server) -> None:
+    """A server that somebody has stopped is started by both verbs: said beforehand."""
+    from unfrag.errors import UnfragError
+    from unfrag.launchers.server import DOWN_ON_PURPOSE
+    from unfrag.reports import err
+
+    try:
+        state = server.launcher.status().state
+    except UnfragError:  # a dry run goes on; a change asks again, and ends there
+        return
+    if state in DOWN_ON_PURPOSE:
+        program = server.launcher.read().program
+        err().print(f"warning: {program} is stopped; it is started to see whether it works, and stays up", markup=False)
+
+
+def but(server: Server) -> str:
+    """What is to be added to "nothing to do": the server does not answer, or was started otherwise; else nothing."""
+    from unfrag.errors import UnfragError
+
+    try:
+        if not server.is_healthy():
+            state = server.launcher.status().state
+            return f". But no healthy server answers there, it is {state}: `unfrag diagnose` with its log says why"
+    except UnfragError as fault:
+        return f"; whether it runs is not known: {fault}"
+    other = server.runs_otherwise()
+    if not other:
+        return ""
+    return f". But the server was started otherwise: {'; '.join(other)}. Restart it for what the file says"
+
+
+def show(diff: str, args: argparse.Namespace) -> None:
+    """On standard output, and there before what is said on the other."""
+    from unfrag.streams import printable
+
+    if diff and not args.json:
+        sys.stdout.write(printable(diff) + "\n")
+        sys.stdout.flush()
+
+
+def nothing_to_do(args: argparse.Namespace, server: Server, why: str, change_id: str | None) -> int:
+    """0; 1 where the server is not well, or not as its file says."""
+    from unfrag.reports import err
+
+    otherwise = but(server)
+    err().print(f"{why}; nothing to do{otherwise}", markup=False)
+    report(args, server.launcher.read().path, "nothing to do", change_id, "")
+    return 1 if otherwise else 0
 
 
 def report(args: argparse.Namespace, path: Path, state: str, change_id: str | None, diff: str) -> int:

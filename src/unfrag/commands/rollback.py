@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-import sys
+import dataclasses
 from typing import TYPE_CHECKING
 
-from unfrag.commands.changes import add_change_arguments, end_unfinished, list_history, report
-from unfrag.commands.launched import launcher_named, place
+from unfrag.commands.changes import (
+    add_change_arguments,
+    end_unfinished,
+    list_history,
+    nothing_to_do,
+    report,
+    server_named,
+    show,
+    tell_unfinished,
+    warn_of_a_start,
+    would_end,
+)
+from unfrag.commands.launched import place
 
 if TYPE_CHECKING:
     import argparse
+
+    from unfrag.launchers.history import Kept
+    from unfrag.launchers.server import Server
+    from unfrag.launchers.unfinished import Ended
 
 NAME = "rollback"
 EXAMPLES = """\
@@ -26,41 +41,59 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.errors import UsageError
-    from unfrag.launchers import change, goback
-    from unfrag.launchers.history import History
+    from unfrag.launchers import goback
+    from unfrag.launchers.change import Change
+    from unfrag.launchers.history import digest
     from unfrag.reports import err
     from unfrag.reports.progress import waiting
-    from unfrag.streams import printable
 
     if args.list:
         return list_history(args)
-    history = History()
-    launcher = launcher_named(args)
-    now = launcher.read()
-    ended = end_unfinished(launcher, args)
-    if ended is not None and args.to in (None, ended.kept.id) and ended.kept.state in ("rolled back", "not made"):
-        if ended.kept.was_up:
-            with waiting(f"starting {now.program}") as progress:
-                goback.bring_up(launcher, args.timeout, progress)
+    server = server_named(args)
+    now = server.launcher.read()
+    if args.dry_run:
+        if (left := tell_unfinished(server)) is not None:
+            return would_end(server, left, args)
+    elif (ended := end_unfinished(server)) is not None and _was_it(ended, args):
+        with waiting(f"starting {now.program}") as progress:
+            if ended.kept.was_up and goback.bring_up(dataclasses.replace(server, progress=progress), ended.kept):
+                err().print(f"{now.program} was started with it", markup=False)
         return report(args, now.path, ended.kept.state, ended.kept.id, "")
-    mine = history.of(now.path, now.program)
-    undoable = [k for k in mine if (k.id == args.to if args.to else k.state == "applied")]
+    kept = _undoable(server, args)
+    spec = server.launcher.read()
+    if digest(spec.content) == kept.before_sha256:
+        return nothing_to_do(args, server, f"{spec.path} is already as it was before {kept.id}", kept.id)
+    diff = Change(spec, server.history.before(kept)).diff()
+    show(diff, args)
+    if not kept.was_up and not kept.was_stopped:
+        err().print(f"warning: {now.program} was down with that file when {kept.id} was made", markup=False)
+    warn_of_a_start(server)
+    if args.dry_run:
+        err().print("dry run: nothing was changed. The server would be restarted; running requests would be lost.")
+        return report(args, now.path, "dry run", kept.id, diff)
+    with waiting(f"restarting {now.program}") as progress:
+        goback.rollback(dataclasses.replace(server, progress=progress), kept)
+    err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
+    if kept.was_stopped:
+        err().print(f"{now.program} was stopped before that change, and is up now", markup=False)
+    err().print(f"forward again: unfrag apply {place(args)} --redo {kept.id}", markup=False, style="dim")
+    return report(args, now.path, "rolled back", kept.id, diff)
+
+
+def _was_it(ended: Ended, args: argparse.Namespace) -> bool:
+    """Was the change that was just ended the one to be taken back, and is it?"""
+    return args.to in (None, ended.kept.id) and ended.kept.state in ("rolled back", "not made")
+
+
+def _undoable(server: Server, args: argparse.Namespace) -> Kept:
+    """Raises UsageError: there is no such change."""
+    from unfrag.errors import UsageError
+
+    now = server.launcher.read()
+    mine = server.history.of(now.path, now.program)
+    undoable = [kept for kept in mine if (kept.id == args.to if args.to else kept.state == "applied")]
     if not undoable:
         what = f"{args.to} is" if args.to else "there is"
         every = f"unfrag rollback {place(args)} --list"
         raise UsageError(f"{what} no change of {now.program} on record that could be taken back; all: {every}")
-    kept = undoable[-1]
-    diff = change.Change(launcher.read(), history.before(kept)).diff()
-    if not args.json:
-        sys.stdout.write(printable(diff) + "\n")
-    if not kept.was_up and not kept.was_stopped:
-        err().print(f"warning: {now.program} was down with that file when {kept.id} was made", markup=False)
-    if args.dry_run:
-        err().print("dry run: nothing was changed")
-        return report(args, now.path, "dry run", kept.id, diff)
-    with waiting(f"restarting {now.program}") as progress:
-        goback.rollback(launcher, kept, args.timeout, progress, history)
-    err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
-    err().print(f"forward again: unfrag apply {place(args)} --redo {kept.id}", markup=False, style="dim")
-    return report(args, now.path, "rolled back", kept.id, diff)
+    return undoable[-1]

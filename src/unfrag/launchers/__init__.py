@@ -51,11 +51,15 @@ class Edit:
 
 @dataclass(frozen=True)
 class Status:
-    """What the launcher says of the program. ``failed`` means it will not come up by itself."""
+    """What the launcher says of the program. ``failed`` means it will not come up by itself.
+
+    ``state``: in supervisor's words; ``UNLOADED``: the launcher answers and has no such program, ``hint`` says more.
+    """
 
     state: str
     failed: bool
     pid: int
+    hint: str = ""
 
 
 class Launcher(Protocol):
@@ -79,4 +83,4 @@ class Launcher(Protocol):
         """The command line of the server that runs now. Raises NotEnoughEvidence: it cannot be read."""
 
     def tail(self, lines: int) -> list[str]:
-        """The last lines of the server's log; none where it cannot be read."""
+        """The last lines of the server's log since this launcher restarted it; none where it cannot be read."""

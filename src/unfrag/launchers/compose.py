@@ -128,8 +128,11 @@ class ComposeService:
         _engine("stop", self._container(), seconds=_SECONDS)
 
     def status(self) -> Status:
-        """Raises NotEnoughEvidence: the container engine does not answer, or there is no container of the service."""
-        said = self._inspected()["State"]
+        """Raises NotEnoughEvidence: the container engine does not answer."""
+        container = self._found()
+        if container is None:
+            return Status("UNLOADED", failed=True, pid=0, hint=self._unknown())
+        said = _inspected(container)["State"]
         state = _STATES.get(str(said.get("Status", "")).lower(), "UNKNOWN")
         if state == "EXITED" and said.get("ExitCode") in (0, 137, 143):
             state = "STOPPED"  # somebody stopped it: TERM, or KILL after it
@@ -137,7 +140,7 @@ class ComposeService:
         return Status(state, failed, int(said.get("Pid") or 0))
 
     def running(self) -> str:
-        found = self._inspected()
+        found = _inspected(self._container())
         return shlex.join([found["Path"], *found["Args"]])
 
     def tail(self, lines: int) -> list[str]:
@@ -154,22 +157,30 @@ class ComposeService:
         return service if isinstance(service, dict) else {}
 
     def _container(self) -> str:
+        """Raises NotEnoughEvidence: there is none."""
+        found = self._found()
+        if found is None:
+            raise NotEnoughEvidence(self._unknown())
+        return found
+
+    def _unknown(self) -> str:
+        return f"there is no container of {self._service}; start it once with compose up -d"
+
+    def _found(self) -> str | None:
         labels = {
             "com.docker.compose.service": self._service,
             "com.docker.compose.project.working_dir": str(self._path.parent),
         }
         filters = [word for key, value in labels.items() for word in ("--filter", f"label={key}={value}")]
-        found = _engine("ps", "--all", "--quiet", *filters).split()
-        if not found:
-            raise NotEnoughEvidence(f"there is no container of {self._service}; start it once with compose up -d")
-        return found[0]
+        return next(iter(_engine("ps", "--all", "--quiet", *filters).split()), None)
 
-    def _inspected(self) -> dict[str, Any]:
-        try:
-            (found,) = json.loads(_engine("inspect", self._container()))
-        except ValueError as fault:
-            raise NotEnoughEvidence(f"inspect does not answer with one container: {fault}") from fault
-        return dict(found)
+
+def _inspected(container: str) -> dict[str, Any]:
+    try:
+        (found,) = json.loads(_engine("inspect", container))
+    except ValueError as fault:
+        raise NotEnoughEvidence(f"inspect does not answer with one container: {fault}") from fault
+    return dict(found)
 
 
 def _published(service: dict[str, Any], own: str) -> str:

@@ -141,3 +141,16 @@ def left_by(changes: list[Kept]) -> str | None:
         return None
     newest = max(done, key=lambda kept: (kept.event, kept.number, kept.id))
     return newest.after_sha256 if newest.state == "applied" else newest.before_sha256
+
+
+def edited_after(kept: Kept, changes: list[Kept]) -> Kept | None:
+    """The first later change that began with bytes which no change from ``kept`` on had left: somebody's own edit.
+
+    Going to what stood in the file at ``kept`` would lose it.
+    """
+    known = {kept.before_sha256, kept.after_sha256}
+    for later in changes[[one.id for one in changes].index(kept.id) + 1 :]:
+        if later.before_sha256 not in known:
+            return later
+        known |= {later.after_sha256}
+    return None

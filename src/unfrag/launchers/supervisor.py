@@ -15,7 +15,7 @@ from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.ini import LARGEST, CommandPlace, find_command, included, must_be_startable, options
 from unfrag.launchers.process import address, command_of
 from unfrag.launchers.rpc import SHORT_SECONDS, STOPPING_SECONDS, Supervisord, find_server
-from unfrag.waiting import tail
+from unfrag.waiting import End, end_of, tail
 
 _STOPPED_SECONDS = 120.0
 MAIN_FILES = (Path("/etc/supervisor/supervisord.conf"), Path("/etc/supervisord.conf"))
@@ -35,6 +35,7 @@ class SupervisorProgram:
         self._path = path
         self._program = program
         self._server = server
+        self._ends: dict[Path, End] = {}
 
     def read(self) -> LaunchSpec:
         """Raises UsageError: the file cannot be read, or lacks the program."""
@@ -85,6 +86,7 @@ class SupervisorProgram:
         supervisord = self._supervisord(STOPPING_SECONDS)
         try:
             known = self._info(supervisord)
+            self._ends = {log: end_of(log) for log in _logs(known or {})}
             group = known["group"] if known else self._program
             added, changed, removed = supervisord.call("reloadConfig")[0]
             if group in changed + removed:
@@ -104,8 +106,10 @@ class SupervisorProgram:
         self._stop(self._supervisord(STOPPING_SECONDS))
 
     def status(self) -> Status:
-        """Raises NotEnoughEvidence: supervisord does not answer or does not know the program."""
-        info = self._must_know(self._supervisord())
+        """Raises NotEnoughEvidence: supervisord does not answer."""
+        info = self._info(self._supervisord())
+        if info is None:
+            return Status("UNLOADED", failed=True, pid=0, hint=self._unknown())
         state = info["statename"]
         return Status(state, state in ("FATAL", "EXITED", "STOPPED", "UNKNOWN"), info["pid"])
 
@@ -113,10 +117,8 @@ class SupervisorProgram:
         return command_of(self.status().pid)
 
     def tail(self, lines: int) -> list[str]:
-        info = self._info(self._supervisord()) or {}
-        logs = [Path(info[key]) for key in ("stdout_logfile", "stderr_logfile") if info.get(key)]
-        written = [log for log in logs if log.is_file() and log.stat().st_size]
-        return tail(max(written, key=lambda log: log.stat().st_mtime, default=None), lines)
+        found = [tail(log, lines, self._ends.get(log)) for log in _logs(self._info(self._supervisord()) or {})]
+        return next(filter(None, found), [])
 
     def _found(self) -> tuple[Path, bytes]:
         """The file that has the program: the named one, or one that it includes."""
@@ -154,8 +156,11 @@ class SupervisorProgram:
     def _must_know(self, supervisord: Supervisord) -> dict[str, Any]:
         info = self._info(supervisord)
         if info is None:
-            raise NotEnoughEvidence(f"supervisord does not know {self._program}; `supervisorctl update` loads its file")
+            raise NotEnoughEvidence(self._unknown())
         return info
+
+    def _unknown(self) -> str:
+        return f"supervisord does not know {self._program}; `supervisorctl update` loads its file"
 
     def _stop(self, supervisord: Supervisord) -> None:
         """Returns when the program has stopped, also when somebody else had asked for it before."""
@@ -169,6 +174,12 @@ class SupervisorProgram:
             if time.monotonic() > deadline:
                 raise NotEnoughEvidence(f"{self._program} is still stopping after {_STOPPED_SECONDS:.0f} s")
             time.sleep(0.1)
+
+
+def _logs(info: dict[str, Any]) -> list[Path]:
+    """What the program writes to, the last written first."""
+    logs = [Path(info[key]) for key in ("stdout_logfile", "stderr_logfile") if info.get(key)]
+    return sorted(filter(Path.is_file, logs), key=lambda log: log.stat().st_mtime, reverse=True)
 
 
 def _full_name(info: dict[str, Any]) -> str:

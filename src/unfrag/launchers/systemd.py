@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from unfrag.commandline import must_be_short
@@ -33,6 +34,7 @@ class SystemdUnit:
     def __init__(self, unit: str, user: bool = False) -> None:
         self._unit = unit if "." in unit else f"{unit}.service"
         self._user = user
+        self._restarted_at: float | None = None
 
     def read(self) -> LaunchSpec:
         """The command as unit and drop-ins say it, and our drop-in's bytes, none when there is none yet.
@@ -78,6 +80,7 @@ class SystemdUnit:
         return [f"{self._unit} has KillMode={mode}: when it is stopped, vLLM's workers live on and keep their memory"]
 
     def restart(self) -> None:
+        self._restarted_at = time.time()
         self._systemctl("daemon-reload")
         self._systemctl("reset-failed", self._unit, check=False)
         self._systemctl("restart", self._unit)
@@ -100,6 +103,7 @@ class SystemdUnit:
     def tail(self, lines: int) -> list[str]:
         command = ["journalctl", *(["--user"] if self._user else []), "--unit", self._unit]
         command += ["--lines", str(lines), "--output=cat", "--no-pager", "--quiet"]
+        command += [f"--since=@{self._restarted_at:.6f}"] if self._restarted_at is not None else []
         try:
             done = subprocess.run(command, capture_output=True, timeout=_JOURNAL_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired):

@@ -7,20 +7,105 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from unfrag.commandline import read_flags
+from unfrag.errors import RollbackFailed, UnfragError
+from unfrag.files import put_back
 from unfrag.launchers import Edit
-from unfrag.launchers.change import is_now, take_back
+from unfrag.launchers.change import is_now, needs_a_human, take_back
 from unfrag.launchers.history import History, Kept, digest
 from unfrag.launchers.lock import only_one
-from unfrag.launchers.steps import is_healthy, put, runs_with
+from unfrag.launchers.verify import not_in_effect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from unfrag.launchers import Launcher, LaunchSpec
+    from unfrag.launchers import LaunchSpec
+    from unfrag.launchers.server import Server
 
 _STATES = ("pending", "going back")
+
+End = Literal["untouched", "keep", "put back", "take back", "edited", "not gone", "gone", "start", "return"]
+
+
+class _Way(NamedTuple):
+    """One end: what it would do, what it did, and the change's state on record then."""
+
+    would: str
+    did: str
+    state: str
+
+
+_WAYS: dict[End, _Way] = {
+    "untouched": _Way("{path} is as it was before it", "{cut}; {path} is as it was before it", "not made"),
+    "keep": _Way(
+        "the server runs with its flags, and would be left so",
+        "{cut} when the server had its flags: it is left so, but nothing was verified",
+        "applied",
+    ),
+    "put back": _Way(
+        "the file from before it would be put back, and the server not touched",
+        "{cut} before the restart: {path} is as it was before it, and the server was not touched",
+        "not made",
+    ),
+    "take back": _Way(
+        "the file from before it would be put back, and the old server started",
+        "{cut}; it was taken back",
+        "rolled back",
+    ),
+    "edited": _Way(
+        "{path} was edited since, and would be left as it is",
+        "{cut}, and {path} was edited since: that is left as it is",
+        "edited since",
+    ),
+    "not gone": _Way("it had changed nothing", "{cut} before it changed anything", "applied"),
+    "gone": _Way(
+        "{path} is as it was before that change", "{cut}; {path} is as it was before that change", "rolled back"
+    ),
+    "start": _Way(
+        "{path} is as it was before that change, and the server would be started",
+        "{cut}; {path} is as it was before that change",
+        "rolled back",
+    ),
+    "return": _Way(
+        "the server still runs with what was to be taken back, so its file would be put back, and it not touched",
+        "{cut} before the restart: {path} is as it was before the rollback, and the server was not touched",
+        "applied",
+    ),
+}
+_FILE_CHANGES = ("put back", "take back", "return")
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a killed unfrag left half way, and how it ends. ``newest``: the change whose flags the file had had."""
+
+    kept: Kept
+    newest: Kept
+    end: End
+
+    @property
+    def cut(self) -> str:
+        return (
+            f"{self.kept.id} was cut short"
+            if self.kept.state == "pending"
+            else (f"the rollback of {self.kept.id} was cut short")
+        )
+
+    @property
+    def would(self) -> str:
+        """What ending it would do, for a human to read."""
+        return f"{self.cut}: {_WAYS[self.end].would.format(path=self.kept.path)}"
+
+    @property
+    def did(self) -> str:
+        """The same of what was done."""
+        return _WAYS[self.end].did.format(cut=self.cut, path=self.kept.path)
+
+    def file(self, history: History) -> bytes | None:
+        """What ending it would write into the file; None: nothing."""
+        if self.end not in _FILE_CHANGES:
+            return None
+        return history.after(self.newest) if self.end == "return" else history.before(self.kept)
 
 
 @dataclass(frozen=True)
@@ -37,12 +122,23 @@ def unfinished(spec: LaunchSpec, history: History) -> Kept | None:
     return found[-1] if found else None
 
 
-def finish(
-    launcher: Launcher,
-    timeout: float,
-    progress: Callable[[str], None] = lambda line: None,
-    history: History | None = None,
-) -> Ended | None:
+def left(server: Server) -> Left | None:
+    """What was left half way, judged by what is there now; None when there is nothing. Nothing is changed.
+
+    Raises:
+        NotEnoughEvidence: the launcher does not answer.
+    """
+    spec = server.launcher.read()
+    kept = unfinished(spec, server.history)
+    if kept is None:
+        return None
+    if kept.state == "pending":
+        return Left(kept, kept, _pending(server, spec, kept))
+    applied = [one for one in server.history.of(spec.path, spec.program) if one.state == "applied" or one.id == kept.id]
+    return Left(kept, applied[-1], _going_back(server, spec, kept, applied[-1]))
+
+
+def finish(server: Server) -> Ended | None:
     """End what a killed unfrag left half way; None when there was nothing.
 
     The file is taken back to the one from before where it still is what the change wrote, and no healthy server runs
@@ -53,56 +149,68 @@ def finish(
         NotEnoughEvidence: the launcher does not answer: nothing was changed.
         RollbackFailed: the old file is back, but the old server did not come up.
     """
-    history = history or History()
-    with only_one(launcher.read().path):
-        spec = launcher.read()
-        kept = unfinished(spec, history)
-        if kept is None:
-            return None
-        if kept.state == "going back":
-            return _going_back(spec, kept, history)
-        return _pending(launcher, spec, kept, history, timeout, progress)
+    with only_one(server.launcher.read().path):
+        found = left(server)
+        return _finished(server, found) if found is not None else None
 
 
-def _pending(
-    launcher: Launcher,
-    spec: LaunchSpec,
-    kept: Kept,
-    history: History,
-    timeout: float,
-    progress: Callable[[str], None],
-) -> Ended:
-    now, cut = digest(spec.content), f"{kept.id} was cut short"
+def _pending(server: Server, spec: LaunchSpec, kept: Kept) -> End:
+    now = digest(spec.content)
     if now == kept.before_sha256:
-        return Ended(history.mark(kept, "not made"), f"{cut}; {spec.path} is as it was before it")
+        return "untouched"
     if now != kept.after_sha256:
-        return _edited(spec, kept, history, cut)
-    if not is_healthy(launcher):
-        kept = take_back(launcher, kept, history, timeout, progress, cut)
-        return Ended(kept, f"{cut}; it was taken back, and {is_now(kept)}")
-    if runs_with(launcher, Edit(kept.flags, kept.removed)):
-        kept = history.mark(kept, "applied")
-        return Ended(kept, f"{cut} when the server had its flags: it is left so, but nothing was verified")
-    put(Path(kept.path), history.before(kept))
-    return Ended(
-        history.mark(kept, "not made"),
-        f"{cut} before the restart: {spec.path} is as it was before it, and the server was not touched",
-    )
+        return "edited"
+    if not server.is_healthy():
+        return "take back"
+    return "keep" if server.runs_with(Edit(kept.flags, kept.removed)) else "put back"
 
 
-def _going_back(spec: LaunchSpec, kept: Kept, history: History) -> Ended:
-    now, cut = digest(spec.content), f"the rollback of {kept.id} was cut short"
-    if now == kept.before_sha256:
-        changes = history.of(spec.path, spec.program)
-        for later in changes[[one.id for one in changes].index(kept.id) + 1 :]:
-            if later.state == "applied":
-                history.mark(later, "rolled back")
-        return Ended(history.mark(kept, "rolled back"), f"{cut}; {spec.path} is as it was before that change")
-    newest = [one for one in history.of(spec.path, spec.program) if one.state == "applied" or one.id == kept.id][-1]
+def _going_back(server: Server, spec: LaunchSpec, kept: Kept, newest: Kept) -> End:
+    now = digest(spec.content)
     if now == newest.after_sha256:
-        return Ended(history.mark(kept, "applied"), f"{cut} before it changed anything")
-    return _edited(spec, kept, history, cut)
+        return "not gone"
+    if now != kept.before_sha256:
+        return "edited"
+    if not server.is_healthy():
+        return "start" if server.launcher.status().state == "UNLOADED" else "gone"
+    withdrawn = Edit(newest.flags, newest.removed)
+    asked = bool(newest.flags or newest.removed) and bool(not_in_effect(read_flags(spec.command), withdrawn))
+    return "return" if asked and server.runs_with(withdrawn) else "gone"
 
 
-def _edited(spec: LaunchSpec, kept: Kept, history: History, cut: str) -> Ended:
-    return Ended(history.mark(kept, "edited since"), f"{cut}, and {spec.path} was edited since: that is left as it is")
+def _finished(server: Server, found: Left) -> Ended:
+    if found.end == "take back":
+        kept = take_back(server, found.kept, found.cut)
+        return Ended(kept, f"{found.did}, and {is_now(kept)}")
+    if found.end in ("gone", "start"):
+        return _gone(server, found)
+    content = found.file(server.history)
+    if content is not None:
+        put_back(Path(found.kept.path), content)
+    kept = server.history.mark(found.kept, _WAYS[found.end].state)
+    return Ended(kept, found.did + (_otherwise(server) if found.end == "untouched" else ""))
+
+
+def _gone(server: Server, found: Left) -> Ended:
+    """The file of the rollback stands there: all that it took back is marked, the oldest last."""
+    kept, history = found.kept, server.history
+    changes = history.of(Path(kept.path), kept.program)
+    for later in reversed(changes[[one.id for one in changes].index(kept.id) + 1 :]):
+        if later.state == "applied":
+            history.mark(later, "rolled back")
+    kept = history.mark(kept, "rolled back")
+    if found.end == "start":
+        try:
+            server.rescue()
+        except UnfragError as fault:
+            raise RollbackFailed(
+                f"{found.did}, but its server did not come up: {fault}{needs_a_human(kept)}"
+            ) from fault
+        return Ended(kept, f"{found.did}, and the server was started with it")
+    return Ended(kept, f"{found.did}{_otherwise(server)}")
+
+
+def _otherwise(server: Server) -> str:
+    """What is to be added where a server runs that was started with something else."""
+    other = server.runs_otherwise()
+    return f"; but the server was started otherwise: {'; '.join(other)}" if other else ""

@@ -22,6 +22,7 @@ from unfrag.errors import NotEnoughEvidence
 from unfrag.facts import Pool
 from unfrag.launchers import Edit, change
 from unfrag.launchers.history import History
+from unfrag.launchers.server import Server
 from unfrag.plan.advise import Advice, advise
 from unfrag.probes import http
 from unfrag.rig.environment import SERVED_NAME
@@ -107,7 +108,7 @@ def run_demo(
                 say(f"   {flag.flag} {flag.value or ''}: {flag.why}. Costs: {flag.costs}")
             earlier = tuple(flag for flag in ARTICLE_FLAGS if flag not in flags)
             planned = change.plan(rig.launcher, Edit(flags, earlier))
-            change.apply(rig.launcher, planned, _START_SECONDS, progress, history)
+            change.apply(Server(rig.launcher, _START_SECONDS, progress, history), planned)
             seen.append(_measure(rig, load, label, flags, advice, workload, size.plan, say, show_load))
     return Demo(1, KV_BUDGET_BYTES, tuple(seen))
 
