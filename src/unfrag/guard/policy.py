@@ -43,7 +43,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     again_seconds: Seconds = 30.0
     """After the first restart in vain it waits so long for the next, after the second twice as long."""
     helped_seconds: Seconds = 60.0
-    """A server that was well for so long after a restart was helped by it."""
+    """A server that was well for so long after its restarts was helped by them: the incident is over."""
     most_restarts_an_hour: Times = 10
     quiet_from: TimeOfDay = ""
     """``HH:MM``: between this and ``quiet_to`` no server that still serves is restarted."""
