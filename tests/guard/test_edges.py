@@ -114,6 +114,16 @@ def test_a_message_that_is_refused_holds_up_no_other(tmp_path):
         hook.stop()
 
 
+@pytest.mark.parametrize("verb", [["--once"], ["test-page"], ["install", "--systemd", "--dry-run"]], ids=" ".join)
+@pytest.mark.parametrize("hook", ["", "hunter2", "chat.example/hunter2", "ftp://a/hunter2", "https:///hunter2"])
+def test_a_webhook_that_is_no_address_is_refused_at_once_and_not_repeated(verb, hook, tmp_path, capsys):
+    assert cli.main(["guard", *verb, "--webhook", hook, "--log", str(tmp_path / "log")]) == 2
+    said = "".join(capsys.readouterr())
+    assert "--webhook is no address" in said
+    assert "hunter2" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dry_run_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UNFRAG_STATE", str(tmp_path / "state"))
     words = ["guard", "--url", "http://who:hunter2@127.0.0.1:9", "--log", str(tmp_path / "log"), "--once"]

@@ -51,6 +51,10 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.webhook is not None:
+        from unfrag.guard.webhook import must_be_an_address
+
+        must_be_an_address(args.webhook)
     if args.verb == "status":
         return _status(args)
     if args.verb == "test-page":
