@@ -43,8 +43,19 @@ def test_a_log_that_cannot_be_written_is_told_once_and_counted(tmp_path, capsys)
         log.write("a", "seen")
     assert capsys.readouterr().err.count("\n") == 1
     blocked.unlink()
+    blocked.mkdir()
     log.write("a", "flush")
     assert json.loads((blocked / "log").read_text())["lost_lines"] == 5
+
+
+def test_a_log_makes_no_folder(tmp_path, capsys):
+    log = tmp_path / "mistyped" / "log"
+    audit.Audit(log).write("a", "seen")
+    assert f"there is no folder {log.parent}" in capsys.readouterr().err
+    for manager in ("systemd", "cron"):
+        assert cli.main(["guard", "install", f"--{manager}", "--dry-run", "--log", str(log)]) == 2
+        assert f"there is no folder {log.parent}" in capsys.readouterr().err
+    assert not log.parent.exists()
 
 
 def test_one_guard_acts_and_another_takes_over(tmp_path):

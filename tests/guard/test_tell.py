@@ -58,7 +58,7 @@ def test_a_test_page_goes_every_way_and_says_which(tmp_path, capsys):
         until(lambda: receiver.got)
         assert receiver.got[0]["action"] == "page"
     printed = capsys.readouterr().out
-    assert "a human is needed (test)" in printed
+    assert "nobody needs to do anything" in printed
     assert "the webhook took it" in printed
     assert json.loads(log.read_text())["event"] == "page"
     assert cli.main(["guard", "test-page", "--log", str(log), "--webhook", "http://127.0.0.1:9/"]) == 3

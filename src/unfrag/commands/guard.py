@@ -11,11 +11,13 @@ from unfrag.commands.numbers import seconds
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.guard.audit import Audit
     from unfrag.guard.policy import Policy
     from unfrag.guard.service import Watched
     from unfrag.guard.targets import Target
 
 NAME = "guard"
+LOG = Path("/var/log/gpu_monitor.log")
 EXAMPLES = """\
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf --dry-run --once
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf
@@ -36,9 +38,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="FILE", help="a TOML file with other thresholds (docs/guard.md), or: article, for its rules"
     )
     parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 5)")
-    parser.add_argument(
-        "--log", type=Path, default=Path("/var/log/gpu_monitor.log"), help="the audit file (default: %(default)s)"
-    )
+    parser.add_argument("--log", type=Path, help=f"the audit file, in a folder that is there (default: {LOG})")
     parser.add_argument("--webhook", help="told of every action, and when a human is needed")
     parser.add_argument("--metrics-port", type=int, help="serve the guard's own metrics on 127.0.0.1")
     parser.add_argument("--memory-limit", help="host memory of a rank without a card, such as 12GiB")
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "install":
         from unfrag.guard.install import install
 
-        return install(args, read_policy(args), targets(args))
+        return install(args, read_policy(args), targets(args), _log(args))
     return _guard(args)
 
 
@@ -86,7 +86,7 @@ def _guard(args: argparse.Namespace) -> int:
     from unfrag.guard.webhook import Webhook
 
     policy = read_policy(args)
-    audit = Audit(args.log, echo=args.json)
+    audit = Audit(_log(args), echo=args.json)
     webhook = Webhook(args.webhook, _folder() / "webhook") if args.webhook else None
     tell = Telling(webhook, sys.stderr if args.json else sys.stdout)
 
@@ -105,58 +105,36 @@ def _guard(args: argparse.Namespace) -> int:
     if args.metrics_port is not None:
         serve(args.metrics_port, fleet)
     if not args.once:
-        for line in _first_words(args, policy, [one.target.label for one in fleet.watched]):
+        for line in _first_words(args, policy, audit, [one.target.label for one in fleet.watched]):
             tell.say(line)
     service.run(fleet, policy.interval, stop, rounds=1 if args.once else None)
     if args.once:
-        _show(fleet.watched, args.log)
+        _show(fleet.watched, _log(args))
     return 0
 
 
-def _first_words(args: argparse.Namespace, policy: Policy, labels: list[str]) -> list[str]:
-    """What is guarded, how, and who is told."""
-    shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
-    lines = [f"guarding {shown}: a look every {policy.interval:g} s; written down in {args.log}"]
+def _first_words(args: argparse.Namespace, policy: Policy, audit: Audit, labels: list[str]) -> list[str]:
+    from unfrag.guard import system_log
+    from unfrag.guard.ways import ways
+    from unfrag.guard.words import dry_words, first_words, who_is_told
+
+    log, log_fault = _log(args), audit.tried("guard", "started", targets=labels, dry_run=args.dry_run)
+    lines = first_words(labels, policy, log, log_fault)
     if args.dry_run:
-        lines.append("dry run: nothing is done")
-    if not args.webhook:
-        lines.append(
-            "no --webhook: when a human is needed it is said here, in syslog, in the log, by `unfrag guard status` "
-            "(exit 1) and in unfrag_guard_human_needed (--metrics-port)"
-        )
-    if policy.empties_cache:
-        lines.append(
-            "this policy flushes the whole prefix cache: every prompt that shared a prefix is computed anew then"
-        )
-    if policy.restart_full_cards:
-        lines.append("this policy restarts servers whose card is full, as vLLM fills it by design: docs/guard.md")
-    return lines
+        return lines + dry_words(log, log_fault)
+    found = ways(log, log_fault, system_log.fault())
+    return lines + who_is_told(found, args.webhook is not None, args.metrics_port is not None)
 
 
 def _test_page(args: argparse.Namespace) -> int:
-    """A page that means nothing, on every way that a real one would go."""
-    import httpx
+    from unfrag.guard.trial import trial
 
-    from unfrag.errors import NotEnoughEvidence
-    from unfrag.guard.audit import Audit
-    from unfrag.guard.state import Decision
-    from unfrag.guard.tell import Telling, message
-    from unfrag.reports import out
-
-    page = Decision("page", "test", "this is a test: nobody is needed")
-    Audit(args.log, echo=args.json).write("test", "page", rule="test", why="unfrag guard test-page", outcome="done")
-    Telling(None)("test", page, "")
-    if not args.webhook:
-        out().print(f"said here, in syslog and in {args.log}; no --webhook was given", markup=False)
-        return 0
-    try:
-        answer = httpx.post(args.webhook, json=message("test", page, ""), timeout=10)
-    except (httpx.HTTPError, httpx.InvalidURL) as fault:
-        raise NotEnoughEvidence(f"the webhook cannot be reached: {fault or type(fault).__name__}") from fault
-    if not answer.is_success:
-        raise NotEnoughEvidence(f"the webhook answers {answer.status_code}: it would not have told anybody")
-    out().print(f"said here, in syslog, in {args.log}, and the webhook took it ({answer.status_code})", markup=False)
+    trial(_log(args), args.log is not None, args.webhook, args.json)
     return 0
+
+
+def _log(args: argparse.Namespace) -> Path:
+    return LOG if args.log is None else Path(args.log)
 
 
 def targets(args: argparse.Namespace) -> list[Target]:

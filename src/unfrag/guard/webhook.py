@@ -27,6 +27,16 @@ def must_be_an_address(url: str) -> None:
         raise UsageError("--webhook is no address; write https://HOST/PATH")
 
 
+def why_not_taken(url: str, message: dict[str, str]) -> str | None:
+    """Send it once, as in "the webhook ...": why it was not taken, without the address; None: it was."""
+    try:
+        answer = httpx.post(url, json=message, timeout=_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as fault:
+        is_plain = isinstance(fault, httpx.ConnectError | httpx.TimeoutException) and str(fault)
+        return f"cannot be reached: {fault if is_plain else type(fault).__name__}"
+    return None if answer.is_success else f"answers {answer.status_code}: it would not have told anybody"
+
+
 class Webhook:
     """One thread; ``tell`` returns at once."""
 
