@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unfrag.commands.launched import add_place, place
 from unfrag.commands.numbers import seconds
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from unfrag.guard.targets import Target
 
 NAME = "guard"
+URL = "http://127.0.0.1:8000"
 LOG = Path("/var/log/gpu_monitor.log")
+_NAMES = ("targets", "dns", "config", "unit", "compose")
 EXAMPLES = """\
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf --dry-run --once
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf
@@ -30,7 +32,7 @@ EXAMPLES = """\
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verb", nargs="?", choices=("run", "status", "install", "test-page"), default="run")
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
+    parser.add_argument("--url", help=f"the server (default: {URL}; for status: all)")
     add_place(parser, required=False)  # without one it is watched and flushed, and nobody restarts it
     parser.add_argument("--targets", type=Path, help="many servers: a JSON list, or Prometheus' file service discovery")
     parser.add_argument("--dns", metavar="NAME:PORT", help="a server at every address of this name")
@@ -56,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
 
         must_be_an_address(args.webhook)
     if args.verb == "status":
-        return _status(args)
+        from unfrag.guard.status import status
+
+        return status(_folder(), _asked(args), args.json)
     if args.verb == "test-page":
         return _test_page(args)
     if args.verb == "install":
@@ -142,10 +146,31 @@ def targets(args: argparse.Namespace) -> list[Target]:
     import msgspec
 
     from unfrag.errors import UsageError
+
+    found = _named(args)
+    launcher = None if args.targets is not None or args.dns is not None else found[0].launcher()
+    if launcher is None:
+        return found
+    spec = launcher.read()
+    if not spec.url:
+        raise UsageError(f"the port of {spec.program} is a variable, and it does not run: start it first")
+    return [msgspec.structs.replace(found[0], url=spec.url, name=spec.program)]
+
+
+def _asked(args: argparse.Namespace) -> list[Target]:
+    """What ``status`` is to show; none: nothing was named."""
+    return _named(args) if any(getattr(args, flag) is not None for flag in ("url", *_NAMES)) else []
+
+
+def _named(args: argparse.Namespace) -> list[Target]:
+    """As the command line names them; no launcher is asked. Raises UsageError."""
+    import msgspec
+
+    from unfrag.errors import UsageError
     from unfrag.guard.targets import Target, checked, from_dns, from_file
     from unfrag.own_flags import read_bytes
 
-    named = [flag for flag in ("targets", "dns", "config", "unit", "compose") if getattr(args, flag) is not None]
+    named = [flag for flag in _NAMES if getattr(args, flag) is not None]
     if len(named) > 1:
         raise UsageError(f"--{named[0]} and --{named[1]} both name servers; give one")
     if args.targets is not None:
@@ -158,14 +183,7 @@ def targets(args: argparse.Namespace) -> list[Target]:
         raise UsageError(f"--memory-limit: {fault}; give one such as 12GiB") from fault
     where = msgspec.structs.asdict(place(args))
     where |= {name: str(Path(where[name]).resolve()) for name in ("config", "compose") if where[name]}
-    target = checked(Target(url=args.url, memory_limit=limit, **where))
-    launcher = target.launcher()
-    if launcher is None:
-        return [target]
-    spec = launcher.read()
-    if not spec.url:
-        raise UsageError(f"the port of {spec.program} is a variable, and it does not run: start it first")
-    return [msgspec.structs.replace(target, url=spec.url, name=spec.program)]
+    return [checked(Target(url=URL if args.url is None else args.url, memory_limit=limit, **where))]
 
 
 def read_policy(args: argparse.Namespace) -> Policy:
@@ -205,42 +223,3 @@ def _show(watched: list[Watched], log: Path) -> None:
             out().print(f"{one.target.label}: {why}", markup=False)
             continue
         out().print(f"{one.target.label}: {remembered.rule} {remembered.why}".rstrip(), markup=False)
-
-
-def _status(args: argparse.Namespace) -> int:
-    """What each guard of this user last saw. 0: every target is guarded, and no human is needed."""
-    import time
-
-    import msgspec
-
-    from unfrag.errors import UsageError
-    from unfrag.files import read_file
-    from unfrag.guard.memory import Remembered, is_held
-    from unfrag.reports import out, print_json
-
-    rows: list[dict[str, Any]] = []
-    for file in sorted(_folder().glob("*.json")):
-        try:
-            found = msgspec.json.decode(read_file(file), type=Remembered)
-        except (UsageError, msgspec.MsgspecError, RecursionError):
-            continue
-        ago = time.monotonic() - (found.state.last_look or 0.0)
-        label = file.stem.rsplit("-", 1)[0]
-        at_work = is_held(file.with_suffix(".lock"))
-        paged = list(found.state.paged)
-        recent = sum(time.monotonic() - each.at < 3600 for each in found.state.restarts)
-        rows.append(
-            {"target": label, "at_work": at_work, "seconds_ago": round(ago, 1), "rule": found.rule, "why": found.why}
-            | {"restarts_last_hour": recent, "acting": found.acting, "paged": paged}
-        )
-    if args.json:
-        print_json({"schema_version": 1, "targets": rows})
-    elif not rows:
-        out().print("no guard has run here yet: unfrag guard --config FILE --dry-run --once", markup=False)
-    for row in () if args.json else rows:
-        guard = "guarded" if row["at_work"] else "NOT guarded: no guard is at work"
-        guard += f"; A HUMAN IS NEEDED: {', '.join(row['paged'])}" if row["paged"] else ""
-        said = f"{row['target']}: {row['rule'] or 'nothing seen yet'} {row['why']}".rstrip()
-        when = f"seen {row['seconds_ago']:.0f} s ago, {row['restarts_last_hour']} restarts in the last hour"
-        out().print(f"{said}; {when}; {guard}", markup=False)
-    return 0 if rows and all(row["at_work"] and not row["paged"] for row in rows) else 1

@@ -83,7 +83,7 @@ def unit(args: argparse.Namespace, policy: Policy, watched: list[Target], log: P
     """The file's content: this interpreter and the flags that were given, a webhook's token among them."""
     words = [sys.executable, "-m", "unfrag", "guard"]
     if args.targets is None and args.dns is None:  # then it is one server
-        words += watched[0].words() or ["--url", args.url]
+        words += watched[0].words() or ["--url", watched[0].url]
     for flag in ("targets", "dns", "policy", "interval", "log", "webhook", "metrics_port", "memory_limit"):
         value = getattr(args, flag)
         if flag == "policy" and value not in (None, "article"):

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Remembered(msgspec.Struct):
-    """``acting``: the restart that was begun at ``acting_since`` and not yet done. ``nightly``: its day."""
+    """``acting``: the restart that was begun at ``acting_since`` and not yet done. ``nightly``: its day.
+
+    ``label``, ``address``, ``origin``: of the target that this is about.
+    """
 
     state: State = State()
     acting: str | None = None
@@ -28,6 +31,9 @@ class Remembered(msgspec.Struct):
     nightly: str = ""
     rule: str = ""
     why: str = ""
+    label: str = ""
+    address: str = ""
+    origin: str = ""
 
 
 class Memory:

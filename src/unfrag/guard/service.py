@@ -1,4 +1,4 @@
-"""The guard at work: every 30 s one look at each server, one decision, and what follows from it."""
+"""The guard at work: every few seconds one look at each server, one decision, and what follows from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unfrag.guard.decide import at_night, decide, unfinished
 from unfrag.guard.doctor import Doctor
 from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
-from unfrag.guard.memory import Memory
+from unfrag.guard.memory import Memory, Remembered
 from unfrag.guard.state import Decision, Look
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Watched:
         self._said = ""
         self.faulty = False
         """The last turn ended in a fault of the guard's own."""
-        self.remembered = self._memory.load(clock())
+        self.remembered = self._recalled()
         self.last: Look | None = None
         self.actions: dict[tuple[str, str], int] = {}
         """How often each action came out how: done, failed or dry run."""
@@ -117,8 +117,13 @@ class Watched:
     def _is_elected(self) -> bool:
         if not self._elected and self._memory.elected():
             self._elected = True
-            self.remembered = self._memory.load(self._clock())
+            self.remembered = self._recalled()
         return self._elected
+
+    def _recalled(self) -> Remembered:
+        found, target = self._memory.load(self._clock()), self.target
+        found.label, found.address, found.origin = target.label, target.address, target.origin
+        return found
 
     def _finish(self, client: httpx.Client, stop: Event) -> None:
         """The restart that this guard, or the one before it, began and did not see to its end."""
