@@ -109,21 +109,30 @@ def _guard(args: argparse.Namespace) -> int:
     if args.metrics_port is not None:
         serve(args.metrics_port, fleet)
     if not args.once:
-        for line in _first_words(args, policy, audit, [one.target.label for one in fleet.watched]):
+        for line in _first_words(args, policy, audit, fleet.watched):
             tell.say(line)
     service.run(fleet, policy.interval, stop, rounds=1 if args.once else None)
     if args.once:
-        _show(fleet.watched, _log(args))
+        _show(fleet.watched, args)
     return 0
 
 
-def _first_words(args: argparse.Namespace, policy: Policy, audit: Audit, labels: list[str]) -> list[str]:
+def _show(watched: list[Watched], args: argparse.Namespace) -> None:
+    from unfrag.guard.once import line
+    from unfrag.reports import err, out
+
+    for one in watched:
+        (err() if args.json else out()).print(line(one, args.dry_run), markup=False)
+
+
+def _first_words(args: argparse.Namespace, policy: Policy, audit: Audit, watched: list[Watched]) -> list[str]:
     from unfrag.guard import system_log
     from unfrag.guard.ways import ways
     from unfrag.guard.words import dry_words, first_words, who_is_told
 
+    labels = [one.target.label for one in watched]
     log, log_fault = _log(args), audit.tried("guard", "started", targets=labels, dry_run=args.dry_run)
-    lines = first_words(labels, policy, log, log_fault)
+    lines = first_words(watched, policy, log, log_fault)
     if args.dry_run:
         return lines + dry_words(log, log_fault)
     found = ways(log, log_fault, system_log.fault())
@@ -211,15 +220,3 @@ def read_policy(args: argparse.Namespace) -> Policy:
     if (wrong := contradiction(policy)) is not None:
         raise UsageError(f"{wrong}; see docs/guard.md")
     return policy
-
-
-def _show(watched: list[Watched], log: Path) -> None:
-    from unfrag.reports import out
-
-    for one in watched:
-        seen, remembered = one.last, one.remembered
-        if seen is None or one.faulty:
-            why = f"the look failed; see {log}" if one.faulty else "another guard watches it"
-            out().print(f"{one.target.label}: {why}", markup=False)
-            continue
-        out().print(f"{one.target.label}: {remembered.rule} {remembered.why}".rstrip(), markup=False)

@@ -65,7 +65,18 @@ class Memory:
             handle.close()
             return False
         self._lock = handle
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle.fileno(), 0)
+            os.pwrite(handle.fileno(), str(os.getpid()).encode(), 0)
         return True
+
+    def holder(self) -> int | None:
+        """The process of the guard that was elected last; None: it is not known."""
+        try:
+            said = read_file(self._file.with_suffix(".lock"), 20)
+        except UsageError:
+            return None
+        return int(said) if said.isdigit() else None
 
     def let_go(self) -> None:
         """It is no target any more: nothing of it is kept, and another guard may act on it."""

@@ -63,10 +63,12 @@ class Watched:
         self._doctor = Doctor(target.url, target.label, policy.doctor_seconds, audit)
         self._elected = False
         self._said = ""
-        self.faulty = False
-        """The last turn ended in a fault of the guard's own."""
+        self.fault = ""
+        """Of the guard's own, in which the last turn ended."""
         self.remembered = self._recalled()
         self.last: Look | None = None
+        self.decided: Decision | None = None
+        """What followed from the last look."""
         self.actions: dict[tuple[str, str], int] = {}
         """How often each action came out how: done, failed or dry run."""
 
@@ -75,10 +77,10 @@ class Watched:
         try:
             if self._is_elected():
                 self._turn(client, stop)
-                self.faulty = False
+                self.fault = ""
         except Exception as fault:
-            self.faulty = True
-            self._audit.write(self.target.label, "fault", why=repr(fault))
+            self.fault = repr(fault)
+            self._audit.write(self.target.label, "fault", why=self.fault)
 
     def _turn(self, client: httpx.Client, stop: Event) -> None:
         self.last = self._look(client)
@@ -98,6 +100,7 @@ class Watched:
         ):
             self.remembered.nightly = here.date().isoformat()
             decision = at_night(self.last, self._policy, f"the night of {self.remembered.nightly}")
+        self.decided = decision
         if decision.action != "none":
             self._do(decision, stop)
         elif decision.rule != self.remembered.rule:
@@ -108,6 +111,17 @@ class Watched:
     def _look(self, client: httpx.Client) -> Look:
         patience = min(_PATIENCE, self._policy.interval)
         return look(client, self.target, self._launcher, self._clock(), patience, self._heartbeat, self._processes)
+
+    def stands_by(self) -> bool:
+        """Does another guard act on it?"""
+        try:
+            return not self._is_elected()
+        except OSError:  # its look says so
+            return False
+
+    def holder(self) -> int | None:
+        """The process of the guard that acts on it, where that is known."""
+        return self._memory.holder()
 
     def let_go(self) -> None:
         """It is no longer this guard's."""
