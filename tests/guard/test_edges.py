@@ -231,14 +231,6 @@ def test_a_fleet_follows_its_file(tmp_path, monkeypatch):
     assert events == ["watched", "let go", "lookup failed", "let go"]
 
 
-def test_a_policy_that_is_none_is_one_line(tmp_path, capsys):
-    file = tmp_path / "policy.toml"
-    for content in ("interval = 'soon'", "no_such = 1", "["):
-        file.write_text(content)
-        assert cli.main(["guard", "--policy", str(file), "--once"]) == 2
-        assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_nobody_there_and_nonsense_are_what_was_seen():
     beat, still = Heartbeat(time.monotonic, 60.0), Processes(time.monotonic)
     with httpx.Client() as client:

@@ -66,8 +66,14 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "install":
         from unfrag.guard.install import install
 
-        return install(args, read_policy(args), targets(args), _log(args))
+        return install(args, _policy(args), targets(args), _log(args))
     return _guard(args)
+
+
+def _policy(args: argparse.Namespace) -> Policy:
+    from unfrag.guard import policy_file
+
+    return policy_file.read(args.policy, args.interval)
 
 
 def _folder() -> Path:
@@ -89,7 +95,7 @@ def _guard(args: argparse.Namespace) -> int:
     from unfrag.guard.tell import Telling
     from unfrag.guard.webhook import Webhook
 
-    policy = read_policy(args)
+    policy = _policy(args)
     audit = Audit(_log(args), echo=args.json)
     webhook = Webhook(args.webhook, _folder() / "webhook") if args.webhook else None
     tell = Telling(webhook, sys.stderr if args.json else sys.stdout)
@@ -193,30 +199,3 @@ def _named(args: argparse.Namespace) -> list[Target]:
     where = msgspec.structs.asdict(place(args))
     where |= {name: str(Path(where[name]).resolve()) for name in ("config", "compose") if where[name]}
     return [checked(Target(url=URL if args.url is None else args.url, memory_limit=limit, **where))]
-
-
-def read_policy(args: argparse.Namespace) -> Policy:
-    """Defaults, a file over them, the command line over that. Raises UsageError."""
-    import msgspec
-
-    from unfrag import data
-    from unfrag.decode import toml_file
-    from unfrag.errors import UsageError
-    from unfrag.guard.policy import Policy, contradiction
-
-    policy = Policy()
-    if args.policy is not None:
-        is_article = args.policy == "article"
-        said = data.table("policies/article.toml") if is_article else toml_file(Path(args.policy))
-        try:
-            policy = msgspec.convert(said, Policy, strict=False)
-        except (ValueError, RecursionError) as fault:
-            raise UsageError(f"{args.policy}: {fault}") from fault
-    if args.interval is not None:
-        try:
-            policy = msgspec.convert({**msgspec.structs.asdict(policy), "interval": args.interval}, Policy)
-        except msgspec.ValidationError as fault:
-            raise UsageError(f"--interval {args.interval:g}: {fault}") from fault
-    if (wrong := contradiction(policy)) is not None:
-        raise UsageError(f"{wrong}; see docs/guard.md")
-    return policy
