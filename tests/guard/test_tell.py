@@ -26,6 +26,13 @@ def test_a_page_is_said_where_the_guard_runs():
     assert "glm: a human is needed (budget): 3 restarts did not help" in stream.getvalue()
 
 
+@pytest.mark.parametrize("why", ["its engine is dead", "its engine is dead.", "did you mean glm?"])
+def test_sentences_that_are_joined_have_one_mark_each(why):
+    stream = io.StringIO()
+    Telling(None, stream)("glm", Decision("restart", "dead", why), "failed: no such program")
+    assert f"{why.rstrip('.')}{'' if why.endswith('?') else '.'} failed: no such program\n" in stream.getvalue()
+
+
 def test_a_stream_that_is_gone_stops_nobody():
     stream = io.StringIO()
     stream.close()

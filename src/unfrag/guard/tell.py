@@ -8,6 +8,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from unfrag.guard import system_log
+from unfrag.sentences import sentences
 from unfrag.streams import printable
 
 if TYPE_CHECKING:
@@ -50,4 +51,4 @@ def message(label: str, decision: Decision, result: str) -> dict[str, str]:
 def _text(label: str, decision: Decision, result: str) -> str:
     is_page = decision.action == "page"
     what = "a human is needed" if is_page else decision.action
-    return f"{label}: {what} ({decision.rule}): {decision.why}" + ("" if is_page else f". {result}")
+    return sentences(f"{label}: {what} ({decision.rule}): {decision.why}", "" if is_page else result)
