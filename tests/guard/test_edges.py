@@ -151,6 +151,19 @@ def test_two_servers_of_one_name_are_two(tmp_path):
     assert all(memory.elected() for memory in memories)
 
 
+@pytest.mark.parametrize(
+    ("url", "address", "label"),
+    [
+        ("http://me:hunter2@a:1/", "http://a:1", "a:1"),
+        ("https://a/b@c", "https://a/b@c", "a/b@c"),
+        ("http://[::1]:8000", "http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+def test_a_login_is_no_part_of_what_a_server_is_called(url, address, label):
+    target = targets.Target(url=url)
+    assert (target.address, target.label) == (address, label)
+
+
 def test_targets_are_a_list_or_prometheus_own_file(tmp_path):
     file = tmp_path / "targets.json"
     file.write_text(

@@ -80,7 +80,7 @@ def test_a_test_page_that_only_the_terminal_saw_is_none(no_syslog, no_log, tmp_p
     assert TEXT in said.out
     assert "said here\n" in said.out
     assert f"not in syslog: there is no {tmp_path / 'none'} here\n" in said.out
-    assert f"not in {tmp_path / 'missing' / 'log'}: there is no folder {tmp_path / 'missing'}\n" in said.out
+    assert f"not in {tmp_path / 'missing' / 'log'}: there is no folder {tmp_path / 'missing'};" in said.out
     assert said.err.count("\n") == 1
     assert "--webhook URL or --log FILE" in said.err
     assert not (tmp_path / "missing").exists()
@@ -128,11 +128,12 @@ def test_the_first_words_name_the_ways_that_work():
     assert who_is_told(broken, has_webhook=False, has_metrics=False) == [
         "no --webhook: when a human is needed it is said here and by `unfrag guard status` (exit 1)",
         "not in syslog: there is no /dev/log here",
-        "not in /var/log/guard: Permission denied",
+        "not in /var/log/guard: Permission denied; --log names another file",
     ]
-    (every,) = who_is_told(ways(log, None, None), has_webhook=True, has_metrics=True)
+    every, untried = who_is_told(ways(log, None, None), has_webhook=True, has_metrics=True)
     for way in ("here, in syslog, in /var/log/guard, to the webhook", "guard status", "unfrag_guard_human_needed"):
         assert way in every
+    assert "test-page" in untried
     assert first_words([], Policy(), log, None) == []
     assert "not written down in /var/log/guard: Permission denied" in dry_words(log, "Permission denied")
 

@@ -35,7 +35,8 @@ class Target(Place, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def address(self) -> str:
         """Its URL without a login."""
         scheme, _, rest = self.url.rstrip("/").rpartition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
+        host, slash, path = rest.partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
     @property
     def origin(self) -> str:

@@ -22,13 +22,10 @@ class Ways(NamedTuple):
 
 def ways(log: Path, log_fault: str | None, syslog_fault: str | None) -> Ways:
     """Without the webhook. The faults say why the way does not work; None: it does."""
-    found = Ways(["here"], [])
-    for name, fault in (("syslog", syslog_fault), (str(log), log_fault)):
-        if fault is None:
-            found.works.append(f"in {name}")
-        else:
-            found.broken.append(f"not in {name}: {fault}")
-    return found
+    tried = (("syslog", syslog_fault, ""), (str(log), log_fault, "; --log names another file"))
+    works = [f"in {name}" for name, fault, _ in tried if fault is None]
+    broken = [f"not in {name}: {fault}{hint}" for name, fault, hint in tried if fault is not None]
+    return Ways(["here", *works], broken)
 
 
 def listed(words: list[str]) -> str:

@@ -37,7 +37,8 @@ def who_is_told(found: Ways, has_webhook: bool, has_metrics: bool) -> list[str]:
     works = [*found.works, *(["to the webhook"] if has_webhook else []), "by `unfrag guard status` (exit 1)"]
     works += ["in unfrag_guard_human_needed"] if has_metrics else []
     none = "" if has_webhook else "no --webhook: "
-    return [f"{none}when a human is needed it is said {listed(works)}", *found.broken]
+    untried = ["the webhook is not tried now: unfrag guard test-page does that"] if has_webhook else []
+    return [f"{none}when a human is needed it is said {listed(works)}", *found.broken, *untried]
 
 
 def dry_words(log: Path, log_fault: str | None) -> list[str]:
