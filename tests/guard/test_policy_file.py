@@ -28,8 +28,9 @@ SECONDS = "it must be a number of seconds from 0 to 31536000"
         ("runs_matter = 3", "runs_matter is 3: it must be true or false"),
         ("nightly = '2:00'", 'nightly is \'2:00\': it must be a time of day such as "02:00", or "" for never'),
         ("drain_seconds = 1e9", "drain_seconds is 1000000000.0: it must be a number of seconds from 0 to 86000"),
-        ("hang_second = 1", "hang_second is no threshold; did you mean hang_seconds?"),
-        ("no_such = 1", "no_such is no threshold; docs/guard.md names all"),
+        ("hang_second = 1", "'hang_second' is no threshold; did you mean hang_seconds?"),
+        ("no_such = 1", "'no_such' is no threshold; docs/guard.md names all"),
+        ('"a\\nb" = 1', "'a\\nb' is no threshold; docs/guard.md names all"),
         ("interval = 50", "hang_seconds 45 is below the interval 50: every server would look hung; see docs/guard.md"),
     ],
 )

@@ -55,7 +55,7 @@ def _checked(said: dict[str, Any], where: str) -> dict[str, Any]:
         if name not in types:
             near = difflib.get_close_matches(name[:_LONGEST], types, n=1)
             hint = f"did you mean {near[0]}?" if near else "docs/guard.md names all"
-            raise UsageError(f"{where}{name[:_LONGEST]} is no threshold; {hint}")
+            raise UsageError(f"{where}{name[:_LONGEST]!r} is no threshold; {hint}")
         try:
             found[name] = msgspec.convert(value, types[name], strict=False)
         except (ValueError, RecursionError) as fault:
