@@ -12,6 +12,7 @@ from typing import NoReturn
 from unfrag import __version__, streams
 from unfrag.commands import COMMANDS, Command
 from unfrag.errors import UnfragError, UsageError
+from unfrag.sentences import sentences
 
 _EXAMPLES = """\
 examples:
@@ -87,7 +88,7 @@ def _must_be_a_verb(words: list[str]) -> None:
     if words and not words[0].startswith("-") and words[0] not in names:
         near = difflib.get_close_matches(words[0][:40], names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-        raise UsageError(f"{words[0][:40]!r} is no verb; {hint} See `unfrag --help`")
+        raise UsageError(sentences(f"{words[0][:40]!r} is no verb; {hint}", "See `unfrag --help`"))
 
 
 def _print_error(why: str, code: int) -> None:

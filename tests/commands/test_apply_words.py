@@ -25,6 +25,7 @@ def file(tmp_path):
         (["--block-size"], "needs a value"),
         (["--max-num-seqs", "0"], "no whole number above 0"),
         (["--port", "99999"], "no port"),
+        (["--max-num-seq", "8"], "did you mean --max-num-seqs? Nothing was changed"),
         (["--cudagraph-capture-sizes", "8"], "several values"),
         (["--served-model-name", "a\nb"], "cannot hold a line break"),
         (["--served-model-name", "a ;b"], "cannot hold a line break, or a ;"),

@@ -43,8 +43,19 @@ def test_a_log_that_cannot_be_written_is_told_once_and_counted(tmp_path, capsys)
         log.write("a", "seen")
     assert capsys.readouterr().err.count("\n") == 1
     blocked.unlink()
+    blocked.mkdir()
     log.write("a", "flush")
     assert json.loads((blocked / "log").read_text())["lost_lines"] == 5
+
+
+def test_a_log_makes_no_folder(tmp_path, capsys):
+    log = tmp_path / "mistyped" / "log"
+    audit.Audit(log).write("a", "seen")
+    assert f"there is no folder {log.parent}" in capsys.readouterr().err
+    for manager in ("systemd", "cron"):
+        assert cli.main(["guard", "install", f"--{manager}", "--dry-run", "--log", str(log)]) == 2
+        assert f"there is no folder {log.parent}" in capsys.readouterr().err
+    assert not log.parent.exists()
 
 
 def test_one_guard_acts_and_another_takes_over(tmp_path):
@@ -114,6 +125,16 @@ def test_a_message_that_is_refused_holds_up_no_other(tmp_path):
         hook.stop()
 
 
+@pytest.mark.parametrize("verb", [["--once"], ["test-page"], ["install", "--systemd", "--dry-run"]], ids=" ".join)
+@pytest.mark.parametrize("hook", ["", "hunter2", "chat.example/hunter2", "ftp://a/hunter2", "https:///hunter2"])
+def test_a_webhook_that_is_no_address_is_refused_at_once_and_not_repeated(verb, hook, tmp_path, capsys):
+    assert cli.main(["guard", *verb, "--webhook", hook, "--log", str(tmp_path / "log")]) == 2
+    said = "".join(capsys.readouterr())
+    assert "--webhook is no address" in said
+    assert "hunter2" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dry_run_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UNFRAG_STATE", str(tmp_path / "state"))
     words = ["guard", "--url", "http://who:hunter2@127.0.0.1:9", "--log", str(tmp_path / "log"), "--once"]
@@ -128,6 +149,19 @@ def test_two_servers_of_one_name_are_two(tmp_path):
     one, two = (targets.Target(url=url, name="glm_vllm") for url in ("http://127.0.0.1:1", "http://127.0.0.1:2"))
     memories = [Memory(tmp_path, target.label, target.identity) for target in (one, two)]
     assert all(memory.elected() for memory in memories)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "label"),
+    [
+        ("http://me:hunter2@a:1/", "http://a:1", "a:1"),
+        ("https://a/b@c", "https://a/b@c", "a/b@c"),
+        ("http://[::1]:8000", "http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+def test_a_login_is_no_part_of_what_a_server_is_called(url, address, label):
+    target = targets.Target(url=url)
+    assert (target.address, target.label) == (address, label)
 
 
 def test_targets_are_a_list_or_prometheus_own_file(tmp_path):
@@ -208,14 +242,6 @@ def test_a_fleet_follows_its_file(tmp_path, monkeypatch):
     assert Memory(tmp_path / "state", "b:1", kept.target.identity).elected(), "another guard may have it"
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert events == ["watched", "let go", "lookup failed", "let go"]
-
-
-def test_a_policy_that_is_none_is_one_line(tmp_path, capsys):
-    file = tmp_path / "policy.toml"
-    for content in ("interval = 'soon'", "no_such = 1", "["):
-        file.write_text(content)
-        assert cli.main(["guard", "--policy", str(file), "--once"]) == 2
-        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_nobody_there_and_nonsense_are_what_was_seen():

@@ -203,6 +203,19 @@ def test_restarts_that_helped_are_not_counted_as_in_vain():
     assert "tried again in" in why
 
 
+def test_an_incident_that_is_over_leaves_the_next_one_its_whole_budget():
+    """Two restarts do not help, a third one does; the minute of health after it counts for all three."""
+    server = Server()
+    server.run(600)
+    assert server.run(95, launcher="FATAL", answers="refused", pid=None) == [("restart", "ended")] * 3
+    server.run(POLICY.helped_seconds - 5, pid=2)
+    assert not any(each.helped for each in server.state.restarts)
+    server.run(10, pid=2)
+    assert all(each.helped for each in server.state.restarts)
+    again = server.run(300, launcher="FATAL", answers="refused", pid=None)
+    assert again == [("restart", "ended")] * POLICY.restarts_an_hour + [("page", "budget")]
+
+
 def test_restarts_that_help_for_a_while_have_an_end_too():
     server = Server()
     server.run(600)

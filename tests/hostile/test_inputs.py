@@ -124,7 +124,8 @@ def test_a_log_may_be_piped_in(zygote, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["diagnos"], "did you mean diagnose?"),
+        (["diagnos"], "did you mean diagnose? See"),
+        (["nonsense"], "demo. See `unfrag --help`"),
         (["diagnose", "--url", "http://127.0.0.1:1/v1"], "leave /v1 away"),
         (["plan", "--config", "config.json", "--gpu", "H10"], "H100"),
     ],

@@ -208,7 +208,7 @@ def test_the_guards_files_are_private_without_a_umask(tmp_path):
     memory = Memory(state, "server")
     assert memory.elected()
     memory.save(Remembered())
-    Audit(tmp_path / "a" / "log" / "audit").write("server", "seen")
+    Audit(tmp_path / "a" / "audit").write("server", "seen")
     hook = Webhook("http://127.0.0.1:1/", state / "webhook")
     hook.tell({"text": "x"})
     hook.stop()

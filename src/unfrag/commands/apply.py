@@ -176,6 +176,7 @@ def _planned(server: Server, given: dict[str, str | None], args: argparse.Namesp
     from unfrag.launchers import Edit, change
     from unfrag.plan.effect import costs
     from unfrag.probes import http, launch
+    from unfrag.sentences import sentences
     from unfrag.spellings import repair_line
 
     command = launcher.read().command
@@ -190,7 +191,7 @@ def _planned(server: Server, given: dict[str, str | None], args: argparse.Namesp
     wrong = vllm_flags.check(launch.of_text(planned.command, "the new command"), Unknown(""), version)
     for flag, why in wrong:
         if flag in map(flag_name, flags):
-            raise UsageError(f"{flag}: {why}. Nothing was changed")
+            raise UsageError(sentences(f"{flag}: {why}", "Nothing was changed"))
         notes.append(f"warning: {flag} stands in the command: {why}")
     now = read_flags(command)
     return planned, notes + costs({flag: value for flag, value in flags.items() if now.get(flag) != value})

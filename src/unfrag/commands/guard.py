@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unfrag.commands.launched import add_place, place
 from unfrag.commands.numbers import seconds
@@ -11,11 +11,15 @@ from unfrag.commands.numbers import seconds
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.guard.audit import Audit
     from unfrag.guard.policy import Policy
     from unfrag.guard.service import Watched
     from unfrag.guard.targets import Target
 
 NAME = "guard"
+URL = "http://127.0.0.1:8000"
+LOG = Path("/var/log/gpu_monitor.log")
+_NAMES = ("targets", "dns", "config", "unit", "compose")
 EXAMPLES = """\
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf --dry-run --once
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf
@@ -28,7 +32,7 @@ EXAMPLES = """\
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verb", nargs="?", choices=("run", "status", "install", "test-page"), default="run")
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
+    parser.add_argument("--url", help=f"the server (default: {URL}; for status: all)")
     add_place(parser, required=False)  # without one it is watched and flushed, and nobody restarts it
     parser.add_argument("--targets", type=Path, help="many servers: a JSON list, or Prometheus' file service discovery")
     parser.add_argument("--dns", metavar="NAME:PORT", help="a server at every address of this name")
@@ -36,9 +40,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="FILE", help="a TOML file with other thresholds (docs/guard.md), or: article, for its rules"
     )
     parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 5)")
-    parser.add_argument(
-        "--log", type=Path, default=Path("/var/log/gpu_monitor.log"), help="the audit file (default: %(default)s)"
-    )
+    parser.add_argument("--log", type=Path, help=f"the audit file, in a folder that is there (default: {LOG})")
     parser.add_argument("--webhook", help="told of every action, and when a human is needed")
     parser.add_argument("--metrics-port", type=int, help="serve the guard's own metrics on 127.0.0.1")
     parser.add_argument("--memory-limit", help="host memory of a rank without a card, such as 12GiB")
@@ -51,15 +53,27 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.webhook is not None:
+        from unfrag.guard.webhook import must_be_an_address
+
+        must_be_an_address(args.webhook)
     if args.verb == "status":
-        return _status(args)
+        from unfrag.guard.status import status
+
+        return status(_folder(), _asked(args), args.json)
     if args.verb == "test-page":
         return _test_page(args)
     if args.verb == "install":
         from unfrag.guard.install import install
 
-        return install(args, read_policy(args), targets(args))
+        return install(args, _policy(args), targets(args), _log(args))
     return _guard(args)
+
+
+def _policy(args: argparse.Namespace) -> Policy:
+    from unfrag.guard import policy_file
+
+    return policy_file.read(args.policy, args.interval)
 
 
 def _folder() -> Path:
@@ -81,8 +95,8 @@ def _guard(args: argparse.Namespace) -> int:
     from unfrag.guard.tell import Telling
     from unfrag.guard.webhook import Webhook
 
-    policy = read_policy(args)
-    audit = Audit(args.log, echo=args.json)
+    policy = _policy(args)
+    audit = Audit(_log(args), echo=args.json)
     webhook = Webhook(args.webhook, _folder() / "webhook") if args.webhook else None
     tell = Telling(webhook, sys.stderr if args.json else sys.stdout)
 
@@ -101,58 +115,45 @@ def _guard(args: argparse.Namespace) -> int:
     if args.metrics_port is not None:
         serve(args.metrics_port, fleet)
     if not args.once:
-        for line in _first_words(args, policy, [one.target.label for one in fleet.watched]):
+        for line in _first_words(args, policy, audit, fleet.watched):
             tell.say(line)
     service.run(fleet, policy.interval, stop, rounds=1 if args.once else None)
     if args.once:
-        _show(fleet.watched, args.log)
+        _show(fleet.watched, args)
     return 0
 
 
-def _first_words(args: argparse.Namespace, policy: Policy, labels: list[str]) -> list[str]:
-    """What is guarded, how, and who is told."""
-    shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
-    lines = [f"guarding {shown}: a look every {policy.interval:g} s; written down in {args.log}"]
+def _show(watched: list[Watched], args: argparse.Namespace) -> None:
+    from unfrag.guard.once import line
+    from unfrag.reports import err, out
+
+    for one in watched:
+        (err() if args.json else out()).print(line(one, args.dry_run), markup=False)
+
+
+def _first_words(args: argparse.Namespace, policy: Policy, audit: Audit, watched: list[Watched]) -> list[str]:
+    from unfrag.guard import system_log
+    from unfrag.guard.ways import ways
+    from unfrag.guard.words import dry_words, first_words, who_is_told
+
+    labels = [one.target.label for one in watched]
+    log, log_fault = _log(args), audit.tried("guard", "started", targets=labels, dry_run=args.dry_run)
+    lines = first_words(watched, policy, log, log_fault)
     if args.dry_run:
-        lines.append("dry run: nothing is done")
-    if not args.webhook:
-        lines.append(
-            "no --webhook: when a human is needed it is said here, in syslog, in the log, by `unfrag guard status` "
-            "(exit 1) and in unfrag_guard_human_needed (--metrics-port)"
-        )
-    if policy.empties_cache:
-        lines.append(
-            "this policy flushes the whole prefix cache: every prompt that shared a prefix is computed anew then"
-        )
-    if policy.restart_full_cards:
-        lines.append("this policy restarts servers whose card is full, as vLLM fills it by design: docs/guard.md")
-    return lines
+        return lines + dry_words(log, log_fault)
+    found = ways(log, log_fault, system_log.fault())
+    return lines + who_is_told(found, args.webhook is not None, args.metrics_port is not None)
 
 
 def _test_page(args: argparse.Namespace) -> int:
-    """A page that means nothing, on every way that a real one would go."""
-    import httpx
+    from unfrag.guard.trial import trial
 
-    from unfrag.errors import NotEnoughEvidence
-    from unfrag.guard.audit import Audit
-    from unfrag.guard.state import Decision
-    from unfrag.guard.tell import Telling, message
-    from unfrag.reports import out
-
-    page = Decision("page", "test", "this is a test: nobody is needed")
-    Audit(args.log, echo=args.json).write("test", "page", rule="test", why="unfrag guard test-page", outcome="done")
-    Telling(None)("test", page, "")
-    if not args.webhook:
-        out().print(f"said here, in syslog and in {args.log}; no --webhook was given", markup=False)
-        return 0
-    try:
-        answer = httpx.post(args.webhook, json=message("test", page, ""), timeout=10)
-    except (httpx.HTTPError, httpx.InvalidURL) as fault:
-        raise NotEnoughEvidence(f"the webhook cannot be reached: {fault or type(fault).__name__}") from fault
-    if not answer.is_success:
-        raise NotEnoughEvidence(f"the webhook answers {answer.status_code}: it would not have told anybody")
-    out().print(f"said here, in syslog, in {args.log}, and the webhook took it ({answer.status_code})", markup=False)
+    trial(_log(args), args.log is not None, args.webhook, args.json)
     return 0
+
+
+def _log(args: argparse.Namespace) -> Path:
+    return LOG if args.log is None else Path(args.log)
 
 
 def targets(args: argparse.Namespace) -> list[Target]:
@@ -160,10 +161,31 @@ def targets(args: argparse.Namespace) -> list[Target]:
     import msgspec
 
     from unfrag.errors import UsageError
+
+    found = _named(args)
+    launcher = None if args.targets is not None or args.dns is not None else found[0].launcher()
+    if launcher is None:
+        return found
+    spec = launcher.read()
+    if not spec.url:
+        raise UsageError(f"the port of {spec.program} is a variable, and it does not run: start it first")
+    return [msgspec.structs.replace(found[0], url=spec.url, name=spec.program)]
+
+
+def _asked(args: argparse.Namespace) -> list[Target]:
+    """What ``status`` is to show; none: nothing was named."""
+    return _named(args) if any(getattr(args, flag) is not None for flag in ("url", *_NAMES)) else []
+
+
+def _named(args: argparse.Namespace) -> list[Target]:
+    """As the command line names them; no launcher is asked. Raises UsageError."""
+    import msgspec
+
+    from unfrag.errors import UsageError
     from unfrag.guard.targets import Target, checked, from_dns, from_file
     from unfrag.own_flags import read_bytes
 
-    named = [flag for flag in ("targets", "dns", "config", "unit", "compose") if getattr(args, flag) is not None]
+    named = [flag for flag in _NAMES if getattr(args, flag) is not None]
     if len(named) > 1:
         raise UsageError(f"--{named[0]} and --{named[1]} both name servers; give one")
     if args.targets is not None:
@@ -176,89 +198,4 @@ def targets(args: argparse.Namespace) -> list[Target]:
         raise UsageError(f"--memory-limit: {fault}; give one such as 12GiB") from fault
     where = msgspec.structs.asdict(place(args))
     where |= {name: str(Path(where[name]).resolve()) for name in ("config", "compose") if where[name]}
-    target = checked(Target(url=args.url, memory_limit=limit, **where))
-    launcher = target.launcher()
-    if launcher is None:
-        return [target]
-    spec = launcher.read()
-    if not spec.url:
-        raise UsageError(f"the port of {spec.program} is a variable, and it does not run: start it first")
-    return [msgspec.structs.replace(target, url=spec.url, name=spec.program)]
-
-
-def read_policy(args: argparse.Namespace) -> Policy:
-    """Defaults, a file over them, the command line over that. Raises UsageError."""
-    import msgspec
-
-    from unfrag import data
-    from unfrag.decode import toml_file
-    from unfrag.errors import UsageError
-    from unfrag.guard.policy import Policy, contradiction
-
-    policy = Policy()
-    if args.policy is not None:
-        is_article = args.policy == "article"
-        said = data.table("policies/article.toml") if is_article else toml_file(Path(args.policy))
-        try:
-            policy = msgspec.convert(said, Policy, strict=False)
-        except (ValueError, RecursionError) as fault:
-            raise UsageError(f"{args.policy}: {fault}") from fault
-    if args.interval is not None:
-        try:
-            policy = msgspec.convert({**msgspec.structs.asdict(policy), "interval": args.interval}, Policy)
-        except msgspec.ValidationError as fault:
-            raise UsageError(f"--interval {args.interval:g}: {fault}") from fault
-    if (wrong := contradiction(policy)) is not None:
-        raise UsageError(f"{wrong}; see docs/guard.md")
-    return policy
-
-
-def _show(watched: list[Watched], log: Path) -> None:
-    from unfrag.reports import out
-
-    for one in watched:
-        seen, remembered = one.last, one.remembered
-        if seen is None or one.faulty:
-            why = f"the look failed; see {log}" if one.faulty else "another guard watches it"
-            out().print(f"{one.target.label}: {why}", markup=False)
-            continue
-        out().print(f"{one.target.label}: {remembered.rule} {remembered.why}".rstrip(), markup=False)
-
-
-def _status(args: argparse.Namespace) -> int:
-    """What each guard of this user last saw. 0: every target is guarded, and no human is needed."""
-    import time
-
-    import msgspec
-
-    from unfrag.errors import UsageError
-    from unfrag.files import read_file
-    from unfrag.guard.memory import Remembered, is_held
-    from unfrag.reports import out, print_json
-
-    rows: list[dict[str, Any]] = []
-    for file in sorted(_folder().glob("*.json")):
-        try:
-            found = msgspec.json.decode(read_file(file), type=Remembered)
-        except (UsageError, msgspec.MsgspecError, RecursionError):
-            continue
-        ago = time.monotonic() - (found.state.last_look or 0.0)
-        label = file.stem.rsplit("-", 1)[0]
-        at_work = is_held(file.with_suffix(".lock"))
-        paged = list(found.state.paged)
-        recent = sum(time.monotonic() - each.at < 3600 for each in found.state.restarts)
-        rows.append(
-            {"target": label, "at_work": at_work, "seconds_ago": round(ago, 1), "rule": found.rule, "why": found.why}
-            | {"restarts_last_hour": recent, "acting": found.acting, "paged": paged}
-        )
-    if args.json:
-        print_json({"schema_version": 1, "targets": rows})
-    elif not rows:
-        out().print("no guard has run here yet: unfrag guard --config FILE --dry-run --once", markup=False)
-    for row in () if args.json else rows:
-        guard = "guarded" if row["at_work"] else "NOT guarded: no guard is at work"
-        guard += f"; A HUMAN IS NEEDED: {', '.join(row['paged'])}" if row["paged"] else ""
-        said = f"{row['target']}: {row['rule'] or 'nothing seen yet'} {row['why']}".rstrip()
-        when = f"seen {row['seconds_ago']:.0f} s ago, {row['restarts_last_hour']} restarts in the last hour"
-        out().print(f"{said}; {when}; {guard}", markup=False)
-    return 0 if rows and all(row["at_work"] and not row["paged"] for row in rows) else 1
+    return [checked(Target(url=URL if args.url is None else args.url, memory_limit=limit, **where))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from unfrag.files import open_private, private_folder
+from unfrag.files import open_private
 from unfrag.handles import folder_of
 
 if TYPE_CHECKING:
@@ -28,10 +29,19 @@ class Audit:
     def __init__(self, path: Path, echo: bool = False) -> None:
         self._path, self._echo = path, echo
         self._lost = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def write(self, target: str, event: str, **more: Any) -> None:
-        """``time`` in UTC, ``target``, ``event``, and what belongs to it."""
+        """``time`` in UTC, ``target``, ``event``, and what belongs to it. The first loss is told on standard error."""
+        with self._lock:
+            is_first = not self._lost
+            why = self.tried(target, event, **more)
+        if why is not None and is_first:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"unfrag guard: {self._path}: {why}; it goes on without\n")
+
+    def tried(self, target: str, event: str, **more: Any) -> str | None:
+        """The same, told to nobody but the caller: why the line could not be written; None: it was."""
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "target": target, "event": event, **more}
         with self._lock:
             if self._lost:
@@ -44,15 +54,13 @@ class Audit:
             try:
                 self._append(text)
             except OSError as fault:
-                if not self._lost:
-                    with contextlib.suppress(OSError):
-                        sys.stderr.write(f"unfrag guard: {self._path}: {fault.strerror}; it goes on without\n")
                 self._lost += 1
-            else:
-                self._lost = 0
+                is_missing = fault.errno == errno.ENOENT
+                return f"there is no folder {self._path.parent}" if is_missing else fault.strerror or str(fault)
+            self._lost = 0
+            return None
 
     def _append(self, text: bytes) -> None:
-        private_folder(self._path.parent)
         with folder_of(self._path, follow_last=False) as (folder, name):
             handle = open_private(name, os.O_RDWR, folder)
             if os.fstat(handle).st_size + len(text) > MAX_BYTES:

@@ -35,7 +35,7 @@ def remember(look: Look, state: State, policy: Policy) -> State:
             since.pop(name, None)
     recent = [each for each in state.restarts if look.at - each.at < 3600]
     if recent and "well" in since and look.at - since["well"] >= policy.helped_seconds:
-        recent[-1] = Restart(recent[-1].at, helped=True)
+        recent = [Restart(each.at, helped=True) for each in recent]
     return msgspec.structs.replace(
         state,
         since=since,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from unfrag.errors import UsageError
+from unfrag.sentences import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,8 @@ class Fleet:
                 self._why = ""
             except UsageError as fault:
                 if str(fault) != self._why:  # once, until it is another
-                    self._audit.write("targets", "lookup failed", why=f"{fault}; those known before are watched")
+                    why = sentences(str(fault), "Those known before are watched")
+                    self._audit.write("targets", "lookup failed", why=why)
                 self._why = str(fault)
 
     def _take(self, targets: list[Target]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -59,12 +60,14 @@ _PLACES = {
 }
 
 
-def install(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> int:
-    """Raises UsageError: no place was named, or its file cannot be written."""
+def install(args: argparse.Namespace, policy: Policy, watched: list[Target], log: Path) -> int:
+    """Raises UsageError: no place was named, its file cannot be written, or the log's folder is not there."""
     if args.manager is None:
         raise UsageError("who shall start it? --systemd, --supervisor or --cron")
+    if not os.path.isdir(log.absolute().parent):
+        raise UsageError(f"--log {log}: there is no folder {log.absolute().parent}; make it first")
     path, then = _PLACES[args.manager]
-    content = unit(args, policy, watched)
+    content = unit(args, policy, watched, log)
     if args.dry_run:
         sys.stdout.write(f"# {path}\n{content}")
         err().print(f"dry run: nothing was written. Then: {then}", markup=False)
@@ -76,11 +79,11 @@ def install(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> 
     return 0
 
 
-def unit(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> str:
+def unit(args: argparse.Namespace, policy: Policy, watched: list[Target], log: Path) -> str:
     """The file's content: this interpreter and the flags that were given, a webhook's token among them."""
     words = [sys.executable, "-m", "unfrag", "guard"]
     if args.targets is None and args.dns is None:  # then it is one server
-        words += watched[0].words() or ["--url", args.url]
+        words += watched[0].words() or ["--url", watched[0].url]
     for flag in ("targets", "dns", "policy", "interval", "log", "webhook", "metrics_port", "memory_limit"):
         value = getattr(args, flag)
         if flag == "policy" and value not in (None, "article"):
@@ -90,7 +93,7 @@ def unit(args: argparse.Namespace, policy: Policy, watched: list[Target]) -> str
     if args.manager == "cron":
         hour, minute = (policy.nightly or "02:00").split(":")
         flush = " ; ".join(shlex.join([sys.executable, "-m", "unfrag", "flush", "--url", one.url]) for one in watched)
-        return _CRON.format(hour=int(hour), minute=int(minute), flush=flush, log=shlex.quote(str(args.log)))
+        return _CRON.format(hour=int(hour), minute=int(minute), flush=flush, log=shlex.quote(str(log.absolute())))
     command = shlex.join(words).replace("%", "%%")
     if args.manager == "supervisor":
         return _SUPERVISOR.format(command=command)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Remembered(msgspec.Struct):
-    """``acting``: the restart that was begun at ``acting_since`` and not yet done. ``nightly``: its day."""
+    """``acting``: the restart that was begun at ``acting_since`` and not yet done. ``nightly``: its day.
+
+    ``label``, ``address``, ``origin``: of the target that this is about.
+    """
 
     state: State = State()
     acting: str | None = None
@@ -28,6 +31,9 @@ class Remembered(msgspec.Struct):
     nightly: str = ""
     rule: str = ""
     why: str = ""
+    label: str = ""
+    address: str = ""
+    origin: str = ""
 
 
 class Memory:
@@ -59,7 +65,18 @@ class Memory:
             handle.close()
             return False
         self._lock = handle
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle.fileno(), 0)
+            os.pwrite(handle.fileno(), str(os.getpid()).encode(), 0)
         return True
+
+    def holder(self) -> int | None:
+        """The process of the guard that was elected last; None: it is not known."""
+        try:
+            said = read_file(self._file.with_suffix(".lock"), 20)
+        except UsageError:
+            return None
+        return int(said) if said.isdigit() else None
 
     def let_go(self) -> None:
         """It is no target any more: nothing of it is kept, and another guard may act on it."""

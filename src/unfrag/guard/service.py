@@ -1,4 +1,4 @@
-"""The guard at work: every 30 s one look at each server, one decision, and what follows from it."""
+"""The guard at work: every few seconds one look at each server, one decision, and what follows from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unfrag.guard.decide import at_night, decide, unfinished
 from unfrag.guard.doctor import Doctor
 from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
-from unfrag.guard.memory import Memory
+from unfrag.guard.memory import Memory, Remembered
 from unfrag.guard.state import Decision, Look
 
 if TYPE_CHECKING:
@@ -63,10 +63,12 @@ class Watched:
         self._doctor = Doctor(target.url, target.label, policy.doctor_seconds, audit)
         self._elected = False
         self._said = ""
-        self.faulty = False
-        """The last turn ended in a fault of the guard's own."""
-        self.remembered = self._memory.load(clock())
+        self.fault = ""
+        """Of the guard's own, in which the last turn ended."""
+        self.remembered = self._recalled()
         self.last: Look | None = None
+        self.decided: Decision | None = None
+        """What followed from the last look."""
         self.actions: dict[tuple[str, str], int] = {}
         """How often each action came out how: done, failed or dry run."""
 
@@ -75,10 +77,10 @@ class Watched:
         try:
             if self._is_elected():
                 self._turn(client, stop)
-                self.faulty = False
+                self.fault = ""
         except Exception as fault:
-            self.faulty = True
-            self._audit.write(self.target.label, "fault", why=repr(fault))
+            self.fault = repr(fault)
+            self._audit.write(self.target.label, "fault", why=self.fault)
 
     def _turn(self, client: httpx.Client, stop: Event) -> None:
         self.last = self._look(client)
@@ -98,6 +100,7 @@ class Watched:
         ):
             self.remembered.nightly = here.date().isoformat()
             decision = at_night(self.last, self._policy, f"the night of {self.remembered.nightly}")
+        self.decided = decision
         if decision.action != "none":
             self._do(decision, stop)
         elif decision.rule != self.remembered.rule:
@@ -109,6 +112,17 @@ class Watched:
         patience = min(_PATIENCE, self._policy.interval)
         return look(client, self.target, self._launcher, self._clock(), patience, self._heartbeat, self._processes)
 
+    def stands_by(self) -> bool:
+        """Does another guard act on it?"""
+        try:
+            return not self._is_elected()
+        except OSError:  # its look says so
+            return False
+
+    def holder(self) -> int | None:
+        """The process of the guard that acts on it, where that is known."""
+        return self._memory.holder()
+
     def let_go(self) -> None:
         """It is no longer this guard's."""
         self._memory.let_go()
@@ -117,8 +131,13 @@ class Watched:
     def _is_elected(self) -> bool:
         if not self._elected and self._memory.elected():
             self._elected = True
-            self.remembered = self._memory.load(self._clock())
+            self.remembered = self._recalled()
         return self._elected
+
+    def _recalled(self) -> Remembered:
+        found, target = self._memory.load(self._clock()), self.target
+        found.label, found.address, found.origin = target.label, target.address, target.origin
+        return found
 
     def _finish(self, client: httpx.Client, stop: Event) -> None:
         """The restart that this guard, or the one before it, began and did not see to its end."""

@@ -39,7 +39,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Restart(msgspec.Struct, frozen=True):
-    """``helped``: the server was well after it for ``helped_seconds``."""
+    """``helped``: the server was well for ``helped_seconds`` after it, or after a later one of the same incident."""
 
     at: float
     helped: bool = False

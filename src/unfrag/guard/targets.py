@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,19 @@ class Target(Place, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def label(self) -> str:
         """What it is called where people read; without a login that its URL may hold."""
-        return self.name or self.url.split("://")[-1].rpartition("@")[2].rstrip("/")
+        return self.name or self.address.partition("://")[2]
+
+    @property
+    def address(self) -> str:
+        """Its URL without a login."""
+        scheme, _, rest = self.url.rstrip("/").rpartition("://")
+        host, slash, path = rest.partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+    @property
+    def origin(self) -> str:
+        """What names its place on a command line, without how a supervisord is reached; empty: there is no place."""
+        return shlex.join(msgspec.structs.replace(self, server=None).words())
 
     @property
     def identity(self) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import syslog
 import time
 from typing import IO, TYPE_CHECKING
 
+from unfrag.guard import system_log
+from unfrag.sentences import sentences
 from unfrag.streams import printable
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ class Telling:
         """What was done, or what a human is needed for: ``decision``, and what came of it."""
         text = _text(label, decision, result)
         self.say(text)
-        with contextlib.suppress(OSError, ValueError):
-            syslog.openlog("unfrag-guard", syslog.LOG_PID, syslog.LOG_DAEMON)
-            syslog.syslog(syslog.LOG_CRIT if decision.action == "page" else syslog.LOG_WARNING, text)
+        system_log.send(text, is_critical=decision.action == "page")
         if self._webhook is not None:
             self._webhook.tell(message(label, decision, result))
 
@@ -52,4 +51,4 @@ def message(label: str, decision: Decision, result: str) -> dict[str, str]:
 def _text(label: str, decision: Decision, result: str) -> str:
     is_page = decision.action == "page"
     what = "a human is needed" if is_page else decision.action
-    return f"{label}: {what} ({decision.rule}): {decision.why}" + ("" if is_page else f". {result}")
+    return sentences(f"{label}: {what} ({decision.rule}): {decision.why}", "" if is_page else result)

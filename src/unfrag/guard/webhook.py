@@ -12,12 +12,29 @@ import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.files import private_folder, read_file, write_atomically
+from unfrag.probes.http import parts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _TRY_AGAIN = (401, 403, 404, 408, 425, 429)  # it may be mended, or is busy
 KEPT, _SECONDS, _MOST_SECONDS = 100, 10.0, 300.0
+
+
+def must_be_an_address(url: str) -> None:
+    """Raises UsageError, which does not repeat what was given: who knows a webhook's address can write there."""
+    if parts_of(url) is None:
+        raise UsageError("--webhook is no address; write https://HOST/PATH")
+
+
+def why_not_taken(url: str, message: dict[str, str]) -> str | None:
+    """Send it once, as in "the webhook ...": why it was not taken, without the address; None: it was."""
+    try:
+        answer = httpx.post(url, json=message, timeout=_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as fault:
+        is_plain = isinstance(fault, httpx.ConnectError | httpx.TimeoutException) and str(fault)
+        return f"cannot be reached: {fault if is_plain else type(fault).__name__}"
+    return None if answer.is_success else f"answers {answer.status_code}: it would not have told anybody"
 
 
 class Webhook:

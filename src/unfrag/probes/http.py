@@ -57,16 +57,22 @@ def client(url: str, key: str | None = None) -> httpx.Client:
 
 def address(url: str) -> SplitResult:
     """The parts of a server's address. Raises UsageError: it is none, or one of a route."""
-    try:
-        parts = urlsplit(url[:_LONGEST_URL])
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _SAID.fullmatch(url)
-    except ValueError:
-        good = False
-    if not good:
+    parts = parts_of(url)
+    if parts is None:
         raise UsageError(f"--url {url[:200]!r} is no address; write http://HOST:PORT")
     if (wrong := _OF_A_ROUTE.search(parts.path)) is not None:
         raise UsageError(f"--url {url[:200]}: leave {wrong[0]} away; the address of the server itself is wanted")
     return parts
+
+
+def parts_of(url: str) -> SplitResult | None:
+    """Of an http or https URL with a host; None: it is none."""
+    try:
+        parts = urlsplit(url[:_LONGEST_URL])
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _SAID.fullmatch(url)
+    except ValueError:
+        return None
+    return parts if good else None
 
 
 def own_token() -> dict[str, str]:
