@@ -18,11 +18,12 @@ from unfrag.guard import audit, fleet, service, targets
 from unfrag.guard.activity import Processes
 from unfrag.guard.heartbeat import Heartbeat
 from unfrag.guard.look import look
-from unfrag.guard.memory import Memory, Remembered, is_held
+from unfrag.guard.memory import Memory, Remembered
 from unfrag.guard.policy import Policy
 from unfrag.guard.service import nightly_is_due
 from unfrag.guard.state import Restart, State
 from unfrag.guard.webhook import KEPT, Webhook
+from unfrag.launchers.lock import is_held
 
 
 def test_the_audit_rotates_and_keeps_three(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -19,7 +20,7 @@ from unfrag.guard.once import line
 from unfrag.guard.policy import Policy
 from unfrag.guard.state import NOTHING, Decision, Look, State
 from unfrag.guard.targets import Target
-from unfrag.launchers import Status
+from unfrag.launchers import LaunchSpec, Status
 
 URL = "http://127.0.0.1:9"
 LABEL = "127.0.0.1:9"
@@ -35,6 +36,9 @@ class Launcher:
         if self._state is None:
             raise RuntimeError("a fault of the guard's own")
         return Status(self._state, False, 0)
+
+    def read(self):
+        return LaunchSpec(Path("/etc/hostname"), b"", "glm_vllm", "vllm serve m", URL)
 
 
 @pytest.fixture

@@ -54,6 +54,9 @@ def test_nothing_is_done_to_a_healthy_server():
         ({"launcher": "STARTING", "answers": "refused"}, 20, "drop"),
         ({"launcher": "FATAL", "answers": "refused"}, 20, "drop"),
         ({"launcher": "STOPPED", "answers": "refused"}, 3600, "drop"),
+        ({"launcher": "UNLOADED", "answers": "refused"}, 20, "restart"),
+        ({"launcher": "STOPPED", "answers": "refused", "changing": "one"}, 20, "drop"),
+        ({"launcher": "STOPPED", "answers": "refused", "cut_short": "unfrag rollback"}, 20, "drop"),
     ],
 )
 def test_a_restart_that_was_begun_is_made_only_where_it_is_still_wanted(seen, after, what):
@@ -356,3 +359,24 @@ def test_whatever_is_seen_the_budget_holds_and_the_state_can_be_written_down(dra
         server.state = msgspec.json.decode(msgspec.json.encode(server.state), type=State)
         restarts = [at for at, action, _ in server.done if "restart" in action]
         assert sum(server.now - at < 3600 for at in restarts) <= server.policy.most_restarts_an_hour
+
+
+@pytest.mark.parametrize("launcher", ["UNLOADED", "STOPPED", "FATAL", "STARTING", None])
+def test_a_server_whose_flags_are_being_changed_is_left_to_whoever_does_it(launcher):
+    server = Server()
+    server.run(60)
+    assert server.run(1200, answers="refused", launcher=launcher, changing="one") == []
+
+
+@pytest.mark.parametrize("launcher", ["UNLOADED", "STOPPED", "FATAL", "EXITED", "STARTING", None])
+def test_a_change_that_was_cut_short_is_told_once_and_never_started(launcher):
+    server = Server()
+    server.run(60)
+    cut_short = {"answers": "refused", "launcher": launcher, "cut_short": "unfrag rollback --config x"}
+    assert server.run(3600, **cut_short) == [("page", "unfinished change")]
+
+
+def test_what_somebody_took_from_its_launcher_is_left_so():
+    server = Server()
+    server.run(60)
+    assert server.run(3600, answers="refused", launcher="UNLOADED") == []

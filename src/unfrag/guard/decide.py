@@ -85,13 +85,13 @@ def unfinished(look: Look, since: float) -> Literal["restart", "wait", "drop"]:
     """What becomes of a restart that was begun at ``since`` and not seen to its end.
 
     It is made only where the server is still down for want of it: a server that answers, or is on its way, or that
-    somebody has stopped since, is judged by the table like any other.
+    somebody has stopped since, or whose flags are being changed, is judged by the table like any other.
     """
-    if look.answers == "ok" or look.at - since > _UNFINISHED_SECONDS:
+    if look.answers == "ok" or look.at - since > _UNFINISHED_SECONDS or look.changing or look.cut_short:
         return "drop"
     if look.launcher == "STOPPING":
         return "wait"
-    return "restart" if look.launcher in ("STOPPED", None) else "drop"
+    return "restart" if look.launcher in ("STOPPED", "UNLOADED", None) else "drop"
 
 
 def _page(decision: Decision, state: State) -> tuple[Decision, State]:

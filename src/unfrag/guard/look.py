@@ -9,6 +9,7 @@ import httpx
 from unfrag.errors import UnfragError
 from unfrag.facts import Pool
 from unfrag.guard.state import Answer, Look
+from unfrag.launchers.unfinished import under_way
 from unfrag.probes import health
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def look(
     if answers == "ok" and pool is None:
         age = heartbeat.age(client, target.url.rstrip("/"), patience)
     state, pid = _launched(launcher)
+    changing, cut_short = _change(launcher, target) if answers != "ok" else (None, None)
     return Look(
         at=now,
         answers=answers,
@@ -47,6 +49,8 @@ def look(
         age=age,
         steps=pool.steps if pool else None,
         activity=processes.activity(pid),
+        changing=changing,
+        cut_short=cut_short,
         memory=_memory(pool, target.memory_limit) if pool else None,
         is_card=pool is not None and any(rank.total_bytes for rank in pool.ranks),
         over_budget=_over_budget(pool) if pool else None,
@@ -79,6 +83,19 @@ def _launched(launcher: Launcher | None) -> tuple[str | None, int | None]:
     except UnfragError:
         return None, None
     return status.state, status.pid or None
+
+
+def _change(launcher: Launcher | None, target: Target) -> tuple[str | None, str | None]:
+    """(the change that is being made, or what ends one that was cut short)."""
+    if launcher is None:
+        return None, None
+    try:
+        found = under_way(launcher)
+    except (UnfragError, OSError):
+        return None, None
+    if found is None:
+        return None, None
+    return (None, f"unfrag rollback {target.origin}") if found.cut_short else (found.kept.id, None)
 
 
 def _memory(pool: Pool, limit: int | None) -> float | None:

@@ -102,15 +102,3 @@ class Memory:
             return
         with contextlib.suppress(UsageError, OSError):
             write_atomically(self._file, msgspec.json.encode(remembered), private=True)
-
-
-def is_held(lock: Path) -> bool:
-    """Is a guard at work that holds this lock?"""
-    try:
-        with lock.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -19,6 +19,8 @@ class Look(msgspec.Struct, frozen=True):
     ``memory``: of the fullest card or rank, over its limit. ``over_budget``: what a rank's allocator holds of its card
     beyond what vLLM allows itself, over the whole card; None: there is no card, or vLLM says no bound.
     ``runs_matter``: who in this server gains from adjacent free blocks.
+    ``changing``: the change of its flags that an unfrag makes now. ``cut_short``: what ends one that a killed unfrag
+    left half way; both only of a server that does not answer.
     """
 
     at: float
@@ -34,6 +36,8 @@ class Look(msgspec.Struct, frozen=True):
     free_blocks: int | None = None
     largest_free_block: int | None = None
     runs_matter: str | None = None
+    changing: str | None = None
+    cut_short: str | None = None
     findings: tuple[str, ...] = ()
     """Critical causes of the doctor's last diagnosis."""
 

@@ -9,7 +9,8 @@ import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.files import read_file
-from unfrag.guard.memory import Remembered, is_held
+from unfrag.guard.memory import Remembered
+from unfrag.launchers.lock import is_held
 from unfrag.reports import out, print_json
 
 if TYPE_CHECKING:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from unfrag.guard.policy import Policy
     from unfrag.guard.state import Look, State
 
-_DOWN_ON_PURPOSE = ("STOPPED", "STOPPING")
+_DOWN_ON_PURPOSE = {
+    "STOPPED": "somebody stopped it; it is left so",
+    "STOPPING": "somebody stops it; it is left so",
+    "UNLOADED": "somebody took it from its launcher; it is left so",
+}
 _DOING = {
     "stopped": "a process of it is stopped (SIGSTOP)",
     "broken": "a process of it has died",
@@ -35,8 +39,7 @@ def _rows(look: Look, state: State, policy: Policy, quiet: bool) -> Iterator[Dec
         return look.at - state.since[name] if name in state.since else -1.0
 
     twice = 0.75 * policy.interval  # seen by two looks, however late the second one came
-    if look.launcher in _DOWN_ON_PURPOSE:
-        yield Decision("none", "stopped", "somebody stopped it; it is left so")
+    yield from _others_hands(look)
     if held("ended") >= 0:
         yield Decision("restart", "ended", f"its launcher says {look.launcher}")
     if held("flapping") >= policy.hang_seconds:
@@ -61,6 +64,17 @@ def _rows(look: Look, state: State, policy: Policy, quiet: bool) -> Iterator[Dec
         yield Decision("page", _found(untold[0]), f"the doctor finds {untold[0]}; no restart would cure it")
     if look.findings:
         yield Decision("none", _found(look.findings[0]), "a human knows")
+
+
+def _others_hands(look: Look) -> Iterator[Decision]:
+    """Somebody else is at it, or was and wants it so."""
+    if look.changing is not None:
+        yield Decision("none", "changing", f"unfrag is changing its flags ({look.changing})")
+    if look.cut_short is not None:
+        why = f"a change of its flags was cut short, and its file was never verified: `{look.cut_short}` ends it"
+        yield Decision("page", "unfinished change", why)
+    if look.launcher in _DOWN_ON_PURPOSE:
+        yield Decision("none", "stopped", _DOWN_ON_PURPOSE[look.launcher])
 
 
 def _starting(look: Look, state: State, policy: Policy) -> Iterator[Decision]:

@@ -34,3 +34,19 @@ def only_one(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def is_held(path: Path) -> bool:
+    """Does somebody hold the lock on this file or folder?"""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)

@@ -15,11 +15,11 @@ from unfrag.files import put_back
 from unfrag.launchers import Edit
 from unfrag.launchers.change import is_now, needs_a_human, take_back
 from unfrag.launchers.history import History, Kept, digest
-from unfrag.launchers.lock import only_one
+from unfrag.launchers.lock import is_held, only_one
 from unfrag.launchers.verify import not_in_effect
 
 if TYPE_CHECKING:
-    from unfrag.launchers import LaunchSpec
+    from unfrag.launchers import Launcher, LaunchSpec
     from unfrag.launchers.server import Server
 
 _STATES = ("pending", "going back")
@@ -120,6 +120,23 @@ def unfinished(spec: LaunchSpec, history: History) -> Kept | None:
     """The change of this program that a killed unfrag left half way, if there is one."""
     found = [kept for kept in history.of(spec.path, spec.program) if kept.state in _STATES]
     return found[-1] if found else None
+
+
+class UnderWay(NamedTuple):
+    """A change that is not ended. ``cut_short``: nobody is at it any more."""
+
+    kept: Kept
+    cut_short: bool
+
+
+def under_way(launcher: Launcher) -> UnderWay | None:
+    """For who only watches. Raises UsageError: the server's file cannot be read."""
+    spec, history = launcher.read(), History()
+    kept = unfinished(spec, history)
+    if kept is not None and is_held(spec.path.resolve().parent):
+        return UnderWay(kept, cut_short=False)
+    kept = unfinished(spec, history)  # it may just have come to its end
+    return UnderWay(kept, cut_short=True) if kept is not None else None
 
 
 def left(server: Server) -> Left | None:
