@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from unfrag import data, vllm_version
 from unfrag.facts import Launch
 from unfrag.own_flags import FLAGS
+from unfrag.spellings import repair_value
 
 if TYPE_CHECKING:
     from unfrag.facts import Unknown
@@ -28,12 +29,12 @@ NEVER = {
     "--cache-max-entry-count": "LMDeploy's spelling; vLLM's is --gpu-memory-utilization",
     "--expandable-segments": "no flag; set PYTORCH_ALLOC_CONF=expandable_segments:True in the environment",
 }
-_VALUES = {"--kv-cache-dtype": {"fp16": "float16", "bf16": "bfloat16", "half": "float16"}}
 _SHARES = ("--gpu-memory-utilization",)
 _COUNTS = (
     *("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-num-seqs", "--block-size"),
     *("--max-model-len", "--max-num-batched-tokens"),
 )
+_FEW = 8  # values that are named
 _VARIABLE = re.compile(r"[%$]")
 _VLLM_LINE = re.compile(r"\b(?:vllm|unfrag) serve\b|vllm\.entrypoints|unfrag\.engine\.vllm\.serve")
 
@@ -41,7 +42,24 @@ _VLLM_LINE = re.compile(r"\b(?:vllm|unfrag) serve\b|vllm\.entrypoints|unfrag\.en
 @cache
 def known(version: str) -> frozenset[str]:
     """Every ``--flag`` of a listed version ("0.32"), in the spelling with dashes."""
-    return frozenset(data.text(f"flags-{version}.txt").split())
+    return frozenset(choices(version))
+
+
+@cache
+def choices(version: str) -> dict[str, tuple[str, ...]]:
+    """The same, with the values that each can take; none where they are not counted out."""
+    lines = [line.partition(" ") for line in data.text(f"flags-{version}.txt").splitlines()]
+    return {flag: tuple(values.split("|")) if values else () for flag, _, values in lines}
+
+
+def unchecked(command: str, version: str | Unknown) -> str | None:
+    """Why :func:`check` can say little of this line; None: it is checked."""
+    if not is_vllm_line(command):
+        return "the command is none of vLLM's own (a script that starts it?)"
+    if listed(version) is None:
+        found = version if isinstance(version, str) else "unknown"
+        return f"vLLM's version there is {found}, and only the flags of {', '.join(LISTED)} are known here"
+    return None
 
 
 def listed(version: str | Unknown) -> str | None:
@@ -73,7 +91,7 @@ def check(launch: Launch | Unknown, engine: str | Unknown, version: str | Unknow
         plain = "--" + flag.removeprefix("--no-") if flag.startswith("--no-") else flag
         value = launch.flags.get(flag)
         if against and (flag in known(against) or plain in known(against)):
-            why = _value(flag, value)
+            why = _value(flag, value, choices(against).get(flag, ()))
             if why:
                 wrong.append((flag, why))
         elif flag in FLAGS or flag == "--rig":
@@ -87,20 +105,26 @@ def check(launch: Launch | Unknown, engine: str | Unknown, version: str | Unknow
     return wrong
 
 
-def _value(flag: str, value: str | None) -> str | None:
-    """What is wrong with a value, of the flags that decide about memory."""
+def _value(flag: str, value: str | None, among: tuple[str, ...]) -> str | None:
+    """What is wrong with a value, of the flags that decide about memory and of those that take one of a few."""
     if value is None:
-        return "it needs a value" if flag in (*_SHARES, *_COUNTS, *_VALUES, "--port") else None
-    return _misspelled(flag, value) or _no_number(flag, value)
+        return "it needs a value" if flag in (*_SHARES, *_COUNTS, "--kv-cache-dtype", "--port") else None
+    return _none_of(flag, value, among) or _no_number(flag, value)
 
 
-def _misspelled(flag: str, value: str) -> str | None:
-    better = _VALUES.get(flag, {}).get(value)
-    if better:
+def _none_of(flag: str, value: str, among: tuple[str, ...]) -> str | None:
+    if not among or _VARIABLE.search(value) or _plain(value) in map(_plain, among):
+        return None
+    better = repair_value(flag, value)
+    if better != value:
         return f"{value} is spelled {better}"
-    if flag == "--kv-cache-dtype" and not re.match(r"auto|(?:b?float|fp|int|nvfp|turboquant|mxfp)\w*$", value):
-        return f"{value} is no type of a KV cache"
-    return None
+    near = difflib.get_close_matches(value, among, n=1)
+    few = f"; it takes {', '.join(among)}" if len(among) <= _FEW else ""
+    return f"{value} is none of its values" + (f"; did you mean {near[0]}?" if near else few)
+
+
+def _plain(value: str) -> str:
+    return value.casefold().replace("-", "_")
 
 
 def _no_number(flag: str, value: str) -> str | None:

@@ -27,6 +27,8 @@ def file(tmp_path):
         (["--port", "99999"], "no port"),
         (["--max-num-seq", "8"], "did you mean --max-num-seqs? Nothing was changed"),
         (["--cudagraph-capture-sizes", "8"], "several values"),
+        (["--kv-cache-dtype", "fp17"], "fp17 is none of its values"),
+        (["--dtype", "bfloat61"], "did you mean bfloat16?"),
         (["--served-model-name", "a\nb"], "cannot hold a line break"),
         (["--served-model-name", "a ;b"], "cannot hold a line break, or a ;"),
     ],
@@ -63,3 +65,21 @@ def test_a_command_behind_a_shell_is_not_edited_blindly(file, capsys):
 def test_a_place_that_is_none_is_one_line(words, capsys):
     assert cli.main(["apply", *words, "--dry-run", "--", "--seed", "1"]) in (2, 3)
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_mistyped_flag_to_unset_is_no_success(file, capsys):
+    assert cli.main(["apply", "--config", str(file), "--dry-run", "--unset", "max-num-seq"]) == 2
+    assert "did you mean max-num-seqs?" in capsys.readouterr().err
+    assert cli.main(["apply", "--config", str(file), "--dry-run", "--unset", "frobnicate"]) == 2
+    assert "no flag of vLLM" in capsys.readouterr().err
+
+
+def test_a_flag_that_was_taken_out_before_is_nothing_to_do(file, capsys):
+    cli.main(["apply", "--config", str(file), "--dry-run", "--unset", "enforce-eager"])
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_it_is_said_when_flags_cannot_be_checked(file, capsys):
+    file.write_text("[program:glm_vllm]\ncommand=/opt/start-glm.sh --port 9\n")
+    assert cli.main(["apply", "--config", str(file), "--dry-run", "--", "--max-num-seq", "4"]) == 0
+    assert "flags are not checked" in capsys.readouterr().err

@@ -35,9 +35,9 @@ def own(rig, tmp_path, monkeypatch):
         rig.wait_ready()
 
 
-def killed(rig, at, log, *words):
-    """``unfrag apply`` that dies right before the step that is called so."""
-    command = [sys.executable, "-m", "tests.e2e.killed_at", at, str(log), "--", "apply", "--config", str(rig.config)]
+def killed(rig, at, log, *words, verb="apply"):
+    """``unfrag apply`` or another verb that dies right before the step that is called so."""
+    command = [sys.executable, "-m", "tests.e2e.killed_at", at, str(log), "--", verb, "--config", str(rig.config)]
     done = subprocess.run(
         [*command, "--server", rig.server, *words], capture_output=True, text=True, timeout=300, check=False
     )
@@ -124,3 +124,32 @@ def test_what_was_taken_back_can_be_made_once_more(own):
     assert again.returncode == 0, again.stderr
     assert own.config.read_bytes() == there
     assert Path(own.config).stat().st_size == len(there)
+
+
+@pytest.mark.parametrize("verb", ["apply", "rollback"])
+def test_a_program_that_supervisord_lost_in_a_change_is_started_again(own, tmp_path, verb):
+    good = own.config.read_bytes()
+    killed(own, "addProcessGroup", tmp_path / "steps", "--", "--block-size", "64")
+    assert own.launcher.status().state == "UNLOADED"
+    if verb == "apply":
+        looks = unfrag(own, "apply", "--dry-run", "--", "--block-size", "96")
+        assert (looks.returncode, "the old server started" in looks.stderr) == (0, True), looks.stderr
+        assert own.launcher.status().state == "UNLOADED"
+    words = ["--", "--block-size", "96"] if verb == "apply" else []
+    done = unfrag(own, verb, *words)
+    assert done.returncode == 0, done.stderr
+    assert own.config.read_bytes() == (good.replace(b"--block-size 32", b"--block-size 96") if words else good)
+    assert is_healthy(own)
+    assert own.launcher.status().state == "RUNNING"
+
+
+def test_a_rollback_that_was_cut_short_before_its_restart_can_be_made(own, tmp_path):
+    good = own.config.read_bytes()
+    assert unfrag(own, "apply", "--", "--block-size", "64").returncode == 0
+    killed(own, "reloadConfig", tmp_path / "steps", verb="rollback")
+    assert own.config.read_bytes() == good
+    back = unfrag(own, "rollback")
+    assert back.returncode == 0, back.stderr
+    assert "as it was before the rollback" in back.stderr
+    assert own.config.read_bytes() == good
+    assert "--block-size 32" in own.launcher.running()

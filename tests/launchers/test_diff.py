@@ -58,7 +58,7 @@ def test_it_is_a_unified_diff():
 
 def test_a_key_that_changes_is_a_change():
     shown = diff(b"a\nAPI_KEY=fakeKeyOne1\n", b"a\nAPI_KEY=fakeKeyTwo2\n", "x")
-    assert "-API_KEY=[taken out]\n+API_KEY=[taken out]" in shown
+    assert "-API_KEY=[taken out]\n+API_KEY=[taken out]\n\\ They differ in a key, which is not shown" in shown
 
 
 def test_a_new_file_and_the_same_file():

@@ -104,7 +104,7 @@ def test_waiting_in_an_empty_pool_is_a_matter_of_seats():
         ("--gpu-memory-utilization 95", "no share"),
         ("--tensor-parallel-size two", "no whole number"),
         ("--kv-cache-dtype fp16", "spelled float16"),
-        ("--kv-cache-dtype maybe", "no type"),
+        ("--kv-cache-dtype maybe", "none of its values"),
         ("--max-model-length 8", "did you mean --max-model-len"),
         ("--mem-fraction-static 0.8", "SGLang"),
         ("--max-model-len 8k --kv-cache-dtype fp8 --no-enable-prefix-caching -O3", None),

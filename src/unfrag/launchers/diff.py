@@ -36,6 +36,8 @@ def _lines(before: str, after: str, name: str) -> Iterator[str]:
             else:
                 yield from (f"-{line}" for line in shown_old[i:j])
                 yield from (f"+{line}" for line in shown_new[k:m])
+                if shown_old[i:j] == shown_new[k:m]:
+                    yield "\\ They differ in a key, which is not shown"
 
 
 def _split(text: str) -> list[str]:

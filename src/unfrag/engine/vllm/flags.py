@@ -1,9 +1,15 @@
-"""Prints every flag of the installed vLLM's server, a line each: the data of ``unfrag/vllm_flags.py``."""
+"""Prints every flag of the installed vLLM's server, a line each, with the values that it can take where they are few.
+
+That is the data of ``unfrag/vllm_flags.py``: ``--dtype auto|bfloat16|…``.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
 
 _PARSERS = ("vllm.entrypoints.common.cli_args", "vllm.entrypoints.launchers.cli_args")
 
@@ -12,8 +18,17 @@ def main() -> None:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parser = _make_parser()(FlexibleArgumentParser())
-    names = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
-    print("\n".join(sorted({name.replace("_", "-") for name in names})))  # noqa: T201
+    lines = {
+        f"{name.replace('_', '-')} {_choices(action)}".rstrip()
+        for action in parser._actions
+        for name in action.option_strings
+        if name.startswith("--")
+    }
+    print("\n".join(sorted(lines)))  # noqa: T201
+
+
+def _choices(action: argparse.Action) -> str:
+    return "|".join(map(str, action.choices or ()))
 
 
 def _make_parser() -> Any:

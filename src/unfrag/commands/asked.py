@@ -1,0 +1,148 @@
+"""What `unfrag apply` is asked for, as a change whose flags are right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unfrag.commands.launched import place
+
+if TYPE_CHECKING:
+    import argparse
+
+    from unfrag.launchers import Launcher
+    from unfrag.launchers.change import Change
+    from unfrag.launchers.history import Kept
+    from unfrag.launchers.server import Server
+
+
+def asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]:
+    """The flags to set, and the KV tokens that a plan promises. Raises UsageError."""
+    import shlex
+
+    from unfrag.commandline import read_flags, strays
+    from unfrag.errors import UsageError
+    from unfrag.plan.effect import read_plan
+
+    said = shlex.join(args.flags)
+    short = next((word for word in args.flags if word.startswith("-") and not word.startswith("--")), None)
+    alone = next((f"{_shown(flag, words[0])} behind {flag}" for flag, words in strays(said).items()), None)
+    if args.flags and not args.flags[0].startswith("-"):
+        alone = args.flags[0]
+    if short is not None and not short[1:].replace(".", "").isdecimal():
+        raise UsageError(f"{short}: write the flag's long name, such as --tensor-parallel-size")
+    if alone is not None:
+        raise UsageError(f"{alone} belongs to no flag: give each flag one value, and edit those of several by hand")
+    wanted, expected = read_flags(said), None
+    if args.plan is not None:
+        given = read_plan(args.plan)
+        wanted, expected = {**given.wanted, **wanted}, given.kv_tokens
+    if args.redo and (wanted or args.unset):
+        raise UsageError("--redo makes an earlier change once more, as it was: leave out flags, --plan and --unset")
+    if not wanted and not args.unset and not args.redo:
+        raise UsageError("nothing to change: put flags behind --, name a plan with --plan, or a flag with --unset")
+    return wanted, expected
+
+
+def _shown(flag: str, value: str) -> str:
+    from unfrag.redaction import TAKEN
+    from unfrag.redaction.names import is_secret
+
+    return TAKEN if is_secret(flag) else value
+
+
+def must_be_right(server: Server, given: dict[str, str | None], args: argparse.Namespace) -> None:
+    """Raises UsageError: there is no such change to be made once more, or this vLLM does not take the flags."""
+    if args.redo:
+        _on_record(server, args)
+    else:
+        planned_change(server, given, args)
+
+
+def planned_change(server: Server, given: dict[str, str | None], args: argparse.Namespace) -> tuple[Change, list[str]]:
+    """The change, and what is to be said of it. Raises UsageError: this vLLM does not take the flags."""
+    if args.redo:
+        from unfrag.launchers.goback import forward
+
+        return forward(server.launcher.read(), _on_record(server, args), server.history), []
+    return _edited(server.launcher, given, args.unset)
+
+
+def _edited(launcher: Launcher, given: dict[str, str | None], unset: list[str]) -> tuple[Change, list[str]]:
+    from unfrag.commandline import flag_name, read_flags
+    from unfrag.launchers import Edit, change
+    from unfrag.plan.effect import costs
+    from unfrag.spellings import repair_line
+
+    command = launcher.read().command
+    removed = tuple("--" + flag_name(name.lstrip("-")) for name in unset)
+    _must_be_editable(command, {*map(flag_name, given), *removed})
+    flags, words, notes = repair_line(command, given)
+    planned = change.plan(launcher, Edit(flags, removed, words))
+    now = read_flags(command)
+    notes += _judged(planned, now)
+    return planned, notes + costs({flag: value for flag, value in flags.items() if now.get(flag) != value})
+
+
+def _judged(planned: Change, now: dict[str, str | None]) -> list[str]:
+    """What is to be said of flags that are not asked for. Raises UsageError: one that is asked for is wrong."""
+    from unfrag import vllm_flags
+    from unfrag.commandline import flag_name
+    from unfrag.errors import UsageError
+    from unfrag.facts import Unknown
+    from unfrag.probes import http, launch
+    from unfrag.sentences import sentences
+
+    version: str | Unknown = Unknown("the server does not run")
+    if planned.spec.url:
+        with http.client(planned.spec.url) as client:
+            version = http.read_version(client)
+    notes = []
+    for flag, why in vllm_flags.check(launch.of_text(planned.command, "the new command"), Unknown(""), version):
+        if flag in map(flag_name, planned.edit.flags):
+            raise UsageError(sentences(f"{flag}: {why}", "Nothing was changed"))
+        notes.append(f"warning: {flag} stands in the command: {why}")
+    for flag in planned.edit.removed:
+        mistake = None if flag in now else _nothing_to_unset(flag, now, vllm_flags.listed(version))
+        if mistake is not None:
+            raise UsageError(sentences(f"--unset {flag.removeprefix('--')}: {mistake}", "Nothing was changed"))
+    unchecked = vllm_flags.unchecked(planned.command, version)
+    if unchecked is not None:
+        notes.append(f"warning: flags are not checked, so a wrong one shows only at the start: {unchecked}")
+    return notes
+
+
+def _nothing_to_unset(flag: str, now: dict[str, str | None], version: str | None) -> str | None:
+    """Why a flag that does not stand in the command is a mistake; None: it may have been taken out before."""
+    import difflib
+
+    from unfrag.vllm_flags import known
+
+    if near := difflib.get_close_matches(flag, now, n=1, cutoff=0.75):
+        return f"no such flag stands in the command; did you mean {near[0].removeprefix('--')}?"
+    if version is not None and flag not in known(version):
+        return f"it does not stand in the command, and is no flag of vLLM {version}"
+    return None
+
+
+def _on_record(server: Server, args: argparse.Namespace) -> Kept:
+    """The change that is to be made once more. Raises UsageError: there is none."""
+    from unfrag.errors import UsageError
+
+    now = server.launcher.read()
+    found = [kept for kept in server.history.of(now.path, now.program) if kept.id == args.redo]
+    if not found:
+        raise UsageError(f"{args.redo} is no change of {now.program}; all: unfrag apply {place(args)} --history")
+    return found[0]
+
+
+def _must_be_editable(command: str, flags: set[str]) -> None:
+    """Raises UsageError: the server's words are not the command's own, or a flag to be changed has several values."""
+    from unfrag.commandline import split, strays
+    from unfrag.errors import UsageError
+
+    words = [word.text for word in split(command)]
+    if words and words[0].rsplit("/", 1)[-1] in ("sh", "bash", "dash", "zsh") and "-c" in words:
+        raise UsageError(f"the command starts {words[0]} -c: write the server's own command there, or edit it by hand")
+    several = next((flag for flag in strays(command) if flag in flags), None)
+    if several is not None:
+        raise UsageError(f"{several} has several values in the command: edit it by hand. Nothing was changed")
