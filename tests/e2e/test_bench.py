@@ -18,16 +18,13 @@ def unfrag(*words):
 
 
 def test_bench_writes_a_result_and_compare_reads_it(rig, tmp_path):
-    files = []
-    for label in ("before", "after"):
-        files.append(str(tmp_path / f"{label}.json"))
-        words = ["--prompts", "12", "--mean-tokens", "300", "--output-tokens", "16", "--in-flight", "4"]
-        done = unfrag(
-            *("bench", "--url", rig.url, "--label", label, "--output", files[-1], "--repeats", "2", "--ceiling", "8"),
-            *words,
-        )
-        assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "after.json").read_text())
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    words = ["--prompts", "12", "--mean-tokens", "300", "--output-tokens", "16", "--in-flight", "4"]
+    words += ["--repeats", "2", "--ceiling", "8", "--label", "after", "--output", str(after)]
+    done = unfrag("bench", "--url", rig.url, *words)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(after.read_text())
+    before.write_text(json.dumps({**result, "label": "before"}))
     assert result["schema_version"] == 1
     assert len(result["repeats"]) == 2
     for repeat in result["repeats"]:
@@ -38,10 +35,10 @@ def test_bench_writes_a_result_and_compare_reads_it(rig, tmp_path):
     assert 1 <= found["value"] <= 8
     assert result["pool_tokens"] == 256 * 32
     assert "--num-gpu-blocks-override" in result["command"]
-    compared = json.loads(unfrag("compare", *files, "--json").stdout)
+    compared = json.loads(unfrag("compare", str(before), str(after), "--json").stdout)
     assert compared["labels"] == ["before", "after"]
     assert {row["name"] for row in compared["rows"]} >= {"TTFT P95", "maximum concurrency", "failed requests"}
-    table = unfrag("compare", *files).stdout
+    table = unfrag("compare", str(before), str(after)).stdout
     assert "TTFT P95" in table
     assert "before" in table
 

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import SMALL_POOL
 from tests.e2e.faults import complete, healthy, processes
 from tests.e2e.guarding import Guard, served_again
+from tests.e2e.verbs import unfrag
 from tests.receiver import Receiver
 from tests.waiting import until
 from unfrag.probes.http import client as http_client
@@ -175,6 +176,26 @@ def test_a_full_disk_for_its_log_stops_nobody(rig, tmp_path):
         assert guard.lines()[0]["lost_lines"] >= 2
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["removeProcessGroup", "addProcessGroup"])
+def test_a_change_that_was_cut_short_is_told_and_not_started(rig, tmp_path, monkeypatch, at):
+    monkeypatch.setenv("UNFRAG_STATE", str(tmp_path / "state"))
+    good, before = rig.config.read_bytes(), rig.launcher.status().pid
+    with Guard(rig, tmp_path) as guard:
+        until(lambda: guard.remembered()["rule"] == "healthy")
+        command = [sys.executable, "-m", "tests.e2e.killed_at", at, str(tmp_path / "steps"), "--", "apply"]
+        place = ["--config", str(rig.config), "--server", rig.server]
+        done = subprocess.run([*command, *place, "--", "--block-size", "64"], check=False, capture_output=True)
+        assert done.returncode == -9, done.stderr
+        until(lambda: guard.lines("page"))
+        assert guard.remembered()["rule"] == "unfinished change"
+        assert rig.launcher.status().pid == 0
+        assert unfrag(rig, "rollback").returncode == 0
+        assert rig.config.read_bytes() == good
+        served_again(rig, guard, before)
+    assert guard.actions() == [("page", "unfinished change", "done")]
 
 
 @pytest.mark.slow

@@ -27,10 +27,3 @@ async def is_alive(engine_client: Any) -> bool:
     except EngineDeadError:
         return False
     return True
-
-
-def has_python_routes() -> bool:
-    """Not under ``VLLM_USE_RUST_FRONTEND``, which serves HTTP without Python, and so without endpoint plugins."""
-    from vllm import envs
-
-    return not getattr(envs, "VLLM_USE_RUST_FRONTEND", False)
