@@ -103,6 +103,8 @@ def _end_of_secret(reader: Reader, name: str, name_at: int, at: int, is_flag: bo
         return reader.end_of_line(at)
     if (call := _INSIDE.match(text, at)) is not None:  # SecretStr('…')
         return reader.bracketed(call.end(), several_lines=True)
+    if text[at : at + 2] in ("$(", "<("):
+        return reader.bracketed(at + 1, several_lines=False)
     if text[at : at + 2] in ("$'", '$"'):
         at += 1
     if (quoted := reader.quoted(at, several_lines=False)) is not None:

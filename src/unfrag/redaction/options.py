@@ -8,7 +8,7 @@ from unfrag.redaction.taken import without_value
 
 _CURLS = "[0-9#aBfGgiIjJkLlnNOqRsSvZ]{0,10}"  # short options without a value, which may stand before one in a word
 _NEXT = r"(?:=|[\"']?,?\s{0,64}(?:-[ \t]{1,4})?)"  # the next word, also of a list in JSON or YAML
-_WORD = r"(?P<quote>[\"']?)(?P<value>[^\s\"']{2,200})"
+_WORD = r"(?P<quote>[\"'])?(?P<value>(?(quote)[^\"'\n]{2,200}|[^\s\"']{2,200}))"
 
 _LOGIN = re.compile(
     rf"(?P<before>(?<![\w-])(?:-{_CURLS}[uU]|--(?:proxy-)?user|--basic-auth|--(?:src-|dest-)?creds){_NEXT}"
@@ -57,6 +57,7 @@ _BEHIND = (
     _option("ipmitool|sqlcmd|bcp|zip|unzip", "-P"),
     _option("7za?|unrar|rar", "-p"),
     _option("openssl", "-[kK]"),
+    _option("ssh-keygen", "-[NP]"),
     _option("gh secret set", "(?:-b|--body)"),
 )
 _PATTERNS = (

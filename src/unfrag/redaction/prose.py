@@ -25,8 +25,8 @@ _ADMIN = re.compile(
     r"(?P<before>(?<![\w/@.-])(?:admin|root|postgres|default)(?P<quote>):)(?P<value>(?!/)(?:(?=[^\s\"':/@]{0,200}\d)[^\s\"':]{6,200}|[^\s\"':/@]{6,200}))(?![\w:/])"
 )
 _CHAT = re.compile(
-    r"(?P<before><\|im_start\|>(?:user|system|assistant)?|\[INST\]|<start_of_turn>(?:user|model)|<\|start_header_id\|>\w{1,20}<\|end_header_id\|>|\#\#\# ?(?:Instruction|Input|Question|User|Human|Response)s?:)"
-    r"(?P<value>(?:(?!<\|im_|\#\#\# |\[/?INST|<end_of|<\|eot|<start_of|<\|start).){1,4000})",
+    r"(?P<before><\|im_start\|>(?:user|system|assistant)?|\[INST\]|<start_of_turn>(?:user|model)|<\|(?:user|system|assistant|observation|tool)\|>|<｜(?:User|Assistant|System)｜>|<\|start_header_id\|>\w{1,20}<\|end_header_id\|>|\#\#\# ?(?:Instruction|Input|Question|User|Human|Response)s?:)"
+    r"(?P<value>(?:(?!<[|｜]|\#\#\# |\[/?INST|<end_of|<start_of).){1,4000})",
     re.DOTALL,
 )
 _CHINESE_TEXT = re.compile(

@@ -13,7 +13,7 @@ _JOINED = re.compile(
 )
 _HEADER = re.compile(r"(?:=\\{0,8}\"[^\"\n]{0,2000}\"|[^\"'\n])*")
 _BLOCK = re.compile(r"[|>][+-]?\d?[ \t]*\n")
-_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256|[\w.-]{1,60}:)[ \t]+")
 _BEGINS = re.compile(r"\n(?=\S{0,60}[ \t]?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[: ]{1,6}\d\d|\d{4}-\d\d-\d\d)")
 _TRAILING = ",;)]}."
 _UNCLOSED_TRIES = 200
@@ -107,7 +107,7 @@ class Reader:
         return min(end, len(self.text)) - (1 if end <= len(self.text) and self.text[end - 1 : end] == "\n" else 0)
 
     def bare(self, at: int) -> int:
-        """One word; a name for how one logs in (Bearer) belongs to it."""
+        """One word; a name for how one logs in (Bearer), or of what it is (``token: K``), belongs to it."""
         scheme = _SCHEME.match(self.text, at)
         found = _BARE.match(self.text, scheme.end() if scheme else at)
         if found is None:
