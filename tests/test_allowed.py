@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
+from tests.snapshots import a_snapshot
 from unfrag.allowed.facts import allow_facts
 from unfrag.allowed.log import allow_log
-from unfrag.facts import Gpu, GpuProcess, Gpus, Launch, Snapshot, Unknown
+from unfrag.facts import Gpu, GpuProcess, Gpus, Launch
 from unfrag.redaction import redact
 
 ADDRESSES = {
@@ -79,13 +80,9 @@ def test_processes_stay_on_their_cards_without_uuids():
     first, second = "GPU-4f0c9a11-77ab-4c2d-9e3f-0a1b2c3d4e5f", "GPU-77c2a1b0-0000-4c2d-9e3f-aabbccddeeff"
     cards = tuple(Gpu(index, uuid, "NVIDIA H20-3e", 100, 90) for index, uuid in enumerate((first, second)))
     processes = (GpuProcess(1, 50, second), GpuProcess(2, 40, first), GpuProcess(3, 40, None))
-    unknown = Unknown("not given")
-    names = {field.name for field in msgspec.structs.fields(Snapshot)} - {"target", "gpus", "launch"}
-    snapshot = Snapshot(
-        target="http://10.61.7.203:8000",
+    snapshot = a_snapshot(
         gpus=Gpus(cards, processes, "nvidia-smi"),
         launch=Launch("vllm serve m --host 10.61.7.11", {"--host": "10.61.7.11"}, "x", {"VLLM_HOST_IP": "10.61.7.12"}),
-        **dict.fromkeys(names, unknown),
     )
     kept = allow_facts(snapshot)
     assert isinstance(kept.gpus, Gpus)
