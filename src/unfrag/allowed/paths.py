@@ -68,7 +68,8 @@ def _is_part(part: str) -> bool:
 
 
 def _is_known(word: str) -> bool:
-    return vocabulary.is_word(word) or vocabulary.is_identifier(word) or releases.is_version(word)
+    known = vocabulary.is_word(word) or vocabulary.is_identifier(word)
+    return known or releases.is_version(word) or releases.is_release(word)
 
 
 def _is_of_tag(word: str) -> bool:
