@@ -10,7 +10,7 @@ _UNKNOWN = Unknown("not part of this test")
 
 
 def a_snapshot(**facts) -> Snapshot:
-    names = [name for name in Snapshot.__struct_fields__ if name != "target"]
+    names = [name for name in Snapshot.__struct_fields__ if name not in ("target", "silent")]
     return Snapshot(target="test", **{**dict.fromkeys(names, _UNKNOWN), **facts})
 
 

@@ -40,6 +40,39 @@ def test_a_harmless_word_stays(word):
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "docker run -u 1000:1000 --gpus all vllm/vllm-openai",
+        "docker run -u $(id -u):$(id -g) vllm/vllm-openai",
+        "journalctl -u vllm -f",
+        "python -u -m vllm.entrypoints.openai.api_server --model m",
+        "curl -u http://127.0.0.1:8000",
+        "set -euo pipefail",
+        "please set HF_TOKEN for this model",
+        "authorization is required for this",
+        "key_cache, value_cache = kv_cache[0], kv_cache[1]",
+        "new_key_value_head=8 KEY_VALUE_HEADS=8 input_token_len=5",
+    ],
+)
+def test_what_only_looks_like_a_login_or_a_key_stays(line):
+    assert redact(line) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("curl -u 'me:Kq7x' http://h", "curl -u 'me:[taken out]' http://h"),
+        ('{"h": "Cookie: a=1; b=Kq7x", "y": 2}', '{"h": "Cookie: [taken out]", "y": 2}'),
+        ('"Env": ["HF_TOKEN=\'Kq7x\'", "B=\'y\'"]', '"Env": ["HF_TOKEN=\'[taken out]\'", "B=\'y\'"]'),
+        ("--api-key Kq7x \\\n  --port 8000", "--api-key [taken out] \\\n  --port 8000"),
+        ("ipmitool -U ADMIN -P Kq7x power status", "ipmitool -U ADMIN -P [taken out] power status"),
+    ],
+)
+def test_no_more_than_the_key_is_taken_out(line, left):
+    assert redact(line) == left
+
+
 @pytest.mark.parametrize("part", ["keys", "prompts", "unnamed", "harmless"])
 def test_a_text_keeps_its_lines(part):
     for context in planted.contexts(part):

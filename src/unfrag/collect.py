@@ -34,6 +34,8 @@ class Asked(msgspec.Struct, frozen=True):
     program: str = "glm_vllm"
     allocator: Path | None = None
     expected_cards: int | None = None
+    otherwise: str | None = None
+    """What this is a snapshot of when no server answers, if not of the URL."""
 
 
 def live(asked: Asked) -> Snapshot:
@@ -53,8 +55,10 @@ def live(asked: Asked) -> Snapshot:
         gpus, machine_facts, line = cards.result(), machine.result(), started.result()
         said = text.result() if text else Unknown("give the server's log with --log")
     visible = len(gpus.gpus) if isinstance(gpus, Gpus) else None
+    silent = isinstance(memory, Unknown) and isinstance(metrics, Unknown)
     return Snapshot(
-        target=asked.url,
+        target=(asked.otherwise if silent else None) or asked.url,
+        silent=silent,
         engine="vllm" if not isinstance(metrics, Unknown) else Unknown(metrics.why),
         engine_version=version,
         model=model,

@@ -45,8 +45,7 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
     if failure is not None:
         missing.append(Missing("failed_allocation", f"no rule explains it: {_quoted(failure[:200])}"))
         healthy = []  # what failed may be any of them
-    answers = not isinstance(snapshot.pool, Unknown) or not isinstance(snapshot.metrics, Unknown)
-    if not answers and snapshot.target.startswith(("http://", "https://")):
+    if snapshot.silent:
         healthy = []  # of a server that cannot be asked nothing good is known
     looked = failure is None and (findings or (healthy and _substance(snapshot)))
     return Diagnosis(

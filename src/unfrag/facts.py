@@ -222,6 +222,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     host: Host | Unknown
     isolation: Isolation | Unknown
     allocator: tuple[Allocator, ...] | Unknown
+    silent: bool = False
+    """A server was asked, and told neither its pool nor its metrics."""
 
 
 _PASTED_ONLY = ("cards", "notes", "series")

@@ -1,11 +1,13 @@
 """What a user types and gets: one line on stderr, the right exit code, nothing on stdout that is not data."""
 
 import json
+import os
 import socket
 
 import pytest
 
 from unfrag.cli import main
+from unfrag.commands import evidence
 
 
 @pytest.fixture
@@ -80,6 +82,56 @@ def test_no_address_is_2(capsys, url):
 @pytest.mark.parametrize("words", [["--log", "/none"], ["--config", "/none"]])
 def test_a_mistyped_file_is_2(capsys, dead_url, words):
     assert run(capsys, "diagnose", "--url", dead_url, *words)[0] == 2
+
+
+@pytest.mark.parametrize("verb", ["diagnose", "capture"])
+def test_for_a_folder_of_logs_its_newest_is_named(capsys, tmp_path, dead_url, verb):
+    words = [verb, "--url", dead_url, "--log", str(tmp_path)]
+    code, _, err = run(capsys, *words)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert err.startswith(f"unfrag: --log {tmp_path} is a folder, and a log is one file")
+    for age, name in enumerate(("new.log", "old.log", "older.txt")):
+        (tmp_path / name).write_text("x\n")
+        os.utime(tmp_path / name, (1_000_000 - age, 1_000_000 - age))
+    assert f"--log {tmp_path / 'new.log'}" in run(capsys, *words)[2]
+
+
+OOM = (
+    "INFO 11-22 10:00:00 [core.py:3] torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.96 GiB. GPU 0 has "
+    "a total capacity of 79.18 GiB of which 1.08 GiB is free.\n"
+)
+
+
+def test_a_log_alone_heads_its_diagnosis_when_no_server_answers(capsys, tmp_path, dead_url, monkeypatch):
+    monkeypatch.setattr(evidence, "URL", dead_url)
+    log = tmp_path / "vllm.log"
+    log.write_text(OOM)
+    assert run(capsys, "diagnose", "--log", str(log))[1].startswith(f"{log}: ")
+    assert json.loads(run(capsys, "diagnose", "--log", str(log), "--json")[1])["target"] == str(log)
+    assert run(capsys, "diagnose", "--log", str(log), "--url", dead_url)[1].startswith(f"{dead_url}: ")
+
+
+def test_a_clean_log_of_a_server_that_does_not_answer_is_not_healthy(capsys, tmp_path, dead_url, monkeypatch):
+    monkeypatch.setattr(evidence, "URL", dead_url)
+    log, packed = tmp_path / "vllm.log", tmp_path / "x.unfrag.tar.gz"
+    log.write_text("INFO 11-22 10:00:00 [core.py:3] Application startup complete.\n")
+    code, out, err = run(capsys, "diagnose", "--log", str(log), "--json")
+    assert (code, json.loads(out)["healthy"]) == (3, [])
+    assert err.startswith(f"unfrag: {log} alone does not say whether the server is healthy")
+    assert len(err.splitlines()) == 1
+    assert dead_url in err
+    assert run(capsys, "capture", "--log", str(log), "--out", str(packed))[0] == 0
+    code, out, _ = run(capsys, "diagnose", "--evidence", str(packed), "--json")
+    assert (code, json.loads(out)["healthy"]) == (3, [])
+    assert str(log) not in out
+
+
+def test_an_empty_log_alone_is_said_in_one_line(capsys, tmp_path, dead_url, monkeypatch):
+    monkeypatch.setattr(evidence, "URL", dead_url)
+    (tmp_path / "vllm.log").touch()
+    code, _, err = run(capsys, "capture", "--log", str(tmp_path / "vllm.log"))
+    assert (code, len(err.splitlines())) == (3, 1)
+    assert f"{tmp_path}/vllm.log is empty" in err
 
 
 def test_bench_knows_before_the_load_that_it_cannot_write(capsys, dead_url):

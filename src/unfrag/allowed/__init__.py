@@ -5,7 +5,12 @@ identifier, a flag, a number with its unit, the name of a model or a card. All e
 
 ``vocabulary``  which words are known
 ``phrases``     which words stand together in known messages
-``tokens``      one word: a number, a path, a version, a flag
+``tokens``      one word: a flag, a variable, or what the next four know
+``numbers``     with their unit, broken, or a version
+``releases``    versions, packages and libraries with one, platforms
+``paths``       their known parts
+``addresses``   of machines: only those that every machine has for itself
+``digits``      those of people: telephone numbers and the like, which never stay
 ``line``        one line, word by word
 ``log``         a whole log: what stands before a message, tracebacks
 ``facts``       the facts of a diagnosis, field by field

@@ -8,14 +8,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from unfrag.allowed import tokens, vocabulary
-from unfrag.allowed.line import allow, shape
+from unfrag.allowed import addresses, tokens, vocabulary
+from unfrag.allowed.line import allow
 from unfrag.allowed.log import allow_log
-from unfrag.facts import Snapshot
+from unfrag.facts import Gpus, Snapshot
 from unfrag.redaction import TAKEN, redact
 from unfrag.redaction.names import is_of_users, is_secret
 
-_UUID = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z/-]{1,60}")
 _OF_PROGRAMS = (
     "kind",
     "type",
@@ -25,20 +24,31 @@ _OF_PROGRAMS = (
     "note",
     "rank",
     "frames",
-    "uuid",
-    "gpu_uuid",
     "name",
     "device",
     "nodes",
 )
-_HERE = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 _COUNTS = re.compile(r"[\d., ]{1,200}")
 _KEY = re.compile(r"[A-Za-z_][\w.-]{0,80}")
 
 
 def allow_facts(snapshot: Snapshot) -> Snapshot:
     """The same facts without what is not known to be harmless."""
+    if isinstance(snapshot.gpus, Gpus):
+        snapshot = msgspec.structs.replace(snapshot, gpus=_numbered(snapshot.gpus))
     return msgspec.convert(_any("", msgspec.to_builtins(snapshot)), Snapshot)
+
+
+def _numbered(gpus: Gpus) -> Gpus:
+    """Cards by number: a UUID is one card's in the world."""
+    numbers: dict[str, str] = {}
+
+    def number(uuid: str | None) -> str | None:
+        return uuid and numbers.setdefault(uuid, f"GPU-{len(numbers)}")
+
+    cards = tuple(msgspec.structs.replace(gpu, uuid=number(gpu.uuid)) for gpu in gpus.gpus)
+    processes = tuple(msgspec.structs.replace(one, gpu_uuid=number(one.gpu_uuid)) for one in gpus.processes)
+    return msgspec.structs.replace(gpus, gpus=cards, processes=processes)
 
 
 def _any(field: str, value: Any) -> Any:
@@ -51,7 +61,7 @@ def _any(field: str, value: Any) -> Any:
     if field in ("flags", "env", "cache_config"):
         return dict(filter(None, (_named(field, *item) for item in value.items())))
     if field == "words":
-        return {name: said if _COUNTS.fullmatch(said) else _text(name, said) for name, said in value.items()}
+        return {name: said if _is_count(said) else _text(name, said) for name, said in value.items()}
     return {name: _any(name, inner) for name, inner in value.items()}
 
 
@@ -59,12 +69,16 @@ def _text(field: str, value: str) -> str:
     if field in ("kind", "type"):
         return value
     if field in ("uuid", "gpu_uuid"):
-        return value if _UUID.fullmatch(value) else shape(value)
+        return value  # a number by now
     if field == "last_line":
         return allow_log(value).text
     if field == "target":
         return _target(value)
     return "\n".join(_line(line, field in _OF_PROGRAMS) for line in redact(value).split("\n"))
+
+
+def _is_count(text: str) -> bool:
+    return bool(_COUNTS.fullmatch(text)) and not addresses.is_others(text)
 
 
 def _line(line: str, plain: bool) -> str:
@@ -81,7 +95,7 @@ def _target(value: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         port = ""
-    return f"{parts.scheme}://{host if host in _HERE else 'another-machine'}{port}"
+    return f"{parts.scheme}://{host if addresses.is_own(host) else 'another-machine'}{port}"
 
 
 def _named(field: str, name: str, value: str | None) -> tuple[str, str | None] | None:

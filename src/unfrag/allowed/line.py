@@ -6,18 +6,20 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from unfrag.allowed import phrases, tokens, vocabulary
+from unfrag.allowed import addresses, digits, numbers, phrases, tokens, vocabulary
 from unfrag.redaction import TAKEN
 
 _MARK = re.compile(re.escape(TAKEN) + r"|\[text of \d{1,9} characters\]")
 _TOKEN = re.compile(_MARK.pattern + "|" + phrases.SPLIT.pattern)
 _GIVES = re.compile(r"[\"'`]?\s{0,4}[:=]\s{0,4}[\"'`\[(]?")
 _SPACE = re.compile(r"[ \t(\[#=]{1,3}")
-_LONGEST = 4_000
+_LETTERS = re.compile(r"[^\W\d_]+")
+_PINNED = re.compile(r"[ \t]{0,40}(?:[=~<>!]=?=?|[ \t])[ \t]{0,40}v?\d{1,4}\.\d")
+_LONGEST, _SUFFIX = 4_000, 2
 _SHORT_NUMBER, _KEYS_NUMBER, _SIZE, _CARD = 4, 6, 16, 2  # digits
 _ENDS = ".:*!?"
 _COUNTED = frozenset(
-    "gpu npu xpu hpu rank pid card node device engine layer line port worker http/1.1 stage block tp pp dp rtx".split()
+    "gpu npu xpu hpu rank pid card node device engine layer line port worker http/1.1 stage block tp pp dp rtx pro".split()
 )
 _STATUS = re.compile(r"\" ?")
 
@@ -45,6 +47,7 @@ def allow(line: str, plain: bool = False) -> Allowed:
     _with_their_neighbours(line, found, stays)
     _keys(line, found, stays)
     _numbers(line, found, stays)
+    _never(line, found, stays)
     return Allowed(_written(line, found, stays) + rest, None not in stays and not rest)
 
 
@@ -71,27 +74,31 @@ def _with_their_neighbours(line: str, found: list[re.Match[str]], stays: list[st
 
 
 def _is_short(token: str) -> bool:
-    """No number that is longer than a size in bytes."""
-    return sum(char.isdigit() for char in token) <= _SIZE
+    """No number that is longer than a size in bytes, and none that is rather a word: ``7hunter2``."""
+    letters = _LETTERS.findall(token) if token[:1].isdigit() else []
+    is_word = len(letters) > 1 or any(len(word) > _SUFFIX and not vocabulary.is_unit(word) for word in letters)
+    return not is_word and sum(char.isdigit() for char in token) <= _SIZE
 
 
 def _keys(line: str, found: list[re.Match[str]], stays: list[str | None]) -> None:
-    """Names of arguments: ``model=…``, ``'seed': …``."""
+    """Names of arguments: ``model=…``, ``'seed': …``, and of packages: ``xgrammar==0.1.25``."""
     for at, match in enumerate(found):
         behind = line[match.end() : match.end() + 2]
-        if (
-            stays[at] is None
-            and match[0].rstrip(":") in tokens.fields()
-            and (behind[:1] == "=" or behind in ("':", '":'))
-        ):
+        named = match[0].rstrip(":") in tokens.fields() and (behind[:1] == "=" or behind in ("':", '":'))
+        size = len(match[0]) == 1 and behind[:1] == "=" and behind[1:].isdigit()  # E=128,N=768
+        if stays[at] is None and (named or size or _is_pinned(line, match)):
             stays[at] = match[0]
+
+
+def _is_pinned(line: str, found: re.Match[str]) -> bool:
+    return vocabulary.is_package(found[0]) and bool(_PINNED.match(line, found.end()))
 
 
 def _numbers(line: str, found: list[re.Match[str]], stays: list[str | None]) -> None:
     """Numbers beside their name or their unit, and the units."""
     for at, match in enumerate(found):
         bare = match[0].rstrip(_ENDS)
-        if not tokens.NUMBER.fullmatch(bare):
+        if not numbers.NUMBER.fullmatch(bare):
             continue
         digits = sum(char.isdigit() for char in bare)
         behind = found[at + 1] if at + 1 < len(found) else None
@@ -106,6 +113,15 @@ def _numbers(line: str, found: list[re.Match[str]], stays: list[str | None]) -> 
             stays[at], stays[at - 1] = match[0], stays[at - 1] or before[0]
         elif between == "," and stays[at - 1] == before[0] and before[0].isdigit() and digits <= _CARD:
             stays[at] = match[0]
+
+
+def _never(line: str, found: list[re.Match[str]], stays: list[str | None]) -> None:
+    """What is one machine's or one person's goes, whatever stands around it."""
+    people = digits.of_people(line)
+    for at, match in enumerate(found):
+        start, end = match.span()
+        if addresses.is_others(match[0]) or any(first < end and start < last for first, last in people):
+            stays[at] = None
 
 
 def _told_by(name: str, between: str, raw: str, digits: int) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from unfrag.allowed import vocabulary
 from unfrag.allowed.line import allow, shape
-from unfrag.allowed.tokens import GAP
+from unfrag.allowed.paths import GAP
 from unfrag.probes.log import prefix
 from unfrag.redaction import TAKEN, redact
 

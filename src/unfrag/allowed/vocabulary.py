@@ -14,7 +14,9 @@ _NEVER = frozenset(
     "secret secrets password passwords passwd passphrase pwd canary credential credentials private fake my your our "
     "customer patient person people invoice salary diagnosis confidential internal".split()
 )
-_LONGEST = 120
+_VARIANT = re.compile(r"\d{1,2}[a-z]|[a-z]\d{0,2}|pcie|sxm\d?|nvl\d{0,3}|\d{1,4}gb?|\d{1,3}[qc]|hbm\d?e?")
+_MAKERS = ("nvidia", "amd", "intel", "tesla", "quadro", "radeon", "ascend")
+_LONGEST, _MOST_VARIANTS = 240, 3
 _WORD = 3  # letters; shorter pieces prove nothing
 _DIGITS = 6
 
@@ -37,6 +39,12 @@ def _pieces() -> frozenset[str]:
     return (frozenset(data.text(f"pieces-{LISTED[-1]}.txt").split()) | names() | _parts()["pieces"]) - _NEVER
 
 
+@cache
+def _packages() -> frozenset[str]:
+    needed = frozenset(data.text(f"packages-{LISTED[-1]}.txt").split())
+    return needed | _parts()["packages"] | _parts()["words"]
+
+
 def names() -> frozenset[str]:
     """Of models, their makers, and what their variants are called."""
     return _parts()["names"]
@@ -54,7 +62,30 @@ def is_folder(word: str) -> bool:
 
 def is_word(word: str) -> bool:
     """Does it stand for itself: an engine, a card, a number format?"""
-    return word.lower() in _parts()["words"] or is_name(word)
+    return word.lower() in _parts()["words"] or is_card(word) or is_name(word)
+
+
+def is_card(word: str) -> bool:
+    """``L40S``, ``H20-3e``, ``A100-SXM4-80GB``."""
+    name, *variants = word.lower().split("-")
+    cards = _parts()["cards"]
+    varied = name in cards and len(variants) <= _MOST_VARIANTS and all(map(_VARIANT.fullmatch, variants))
+    return varied or word.lower() in cards
+
+
+def is_device(word: str) -> bool:
+    """A card's name in one word: ``NVIDIA_RTX_PRO_6000_Blackwell_Server_Edition``."""
+    maker, *parts = word.split("_")
+    known = (
+        is_word(part) or _VARIANT.fullmatch(part.lower()) or (part.isdigit() and len(part) <= _WORD + 1)
+        for part in parts
+    )
+    return maker.lower() in _MAKERS and bool(parts) and all(known)
+
+
+def is_package(word: str) -> bool:
+    """A package that vLLM needs, or a library, whether written with hyphens or underscores."""
+    return word.lower().replace("_", "-") in _packages()
 
 
 @lru_cache(1 << 16)

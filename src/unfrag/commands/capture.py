@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands import diagnose
+from unfrag.commands import evidence
 
 if TYPE_CHECKING:
     import argparse
 
 NAME = "capture"
-_NOTHING = "is the server up? Give --log or --evidence too"
 _KNOWN = "log.txt: {:,} of {:,} lines are known messages; of the rest, what is not known is there only as its shape"
 _RAW = "raw: what users wrote, and keys of unknown forms, may be inside; look through it before you pass it on"
 EXAMPLES = """\
@@ -23,7 +22,7 @@ EXAMPLES = """\
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    diagnose.prepare_target(parser)
+    evidence.prepare(parser)
     parser.add_argument("--out", type=Path, help="the file to write (default: unfrag-TIME.unfrag.tar.gz here)")
     parser.add_argument(
         "--raw", action="store_true", help="keep all words of the log, less known forms of keys and prompts"
@@ -41,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.reports import Paper, err, out, print_json, size
     from unfrag.reports.diagnosis import render
 
-    snapshot = diagnose.snapshot_of(args)
+    snapshot = evidence.collect(args)
     if not diagnosis.has_evidence(snapshot):
-        raise NotEnoughEvidence(f"nothing to capture at {snapshot.target}: {_NOTHING}")
+        raise NotEnoughEvidence(f"nothing to capture {evidence.nothing(args, snapshot)}")
     text, facts = io.StringIO(), capture.facts_of(snapshot, args.raw)
     render(diagnosis.diagnose(facts, rules.load_thresholds()), Paper(file=text, width=120, no_color=True))
     log = args.log or (args.evidence / "log.txt" if args.evidence and args.evidence.is_dir() else None)

@@ -8,18 +8,19 @@ made to be passed on, keeps only what is known to be harmless (``unfrag.allowed`
 ``named``      values by their name: ``api_key: K``, ``--api-key K``, ``["--api-key", "K"]``
 ``addresses``  logins and signatures in URLs and DSNs
 ``blocks``     secrets of several lines: private keys, Kubernetes' Secrets
-``prose``      "the password is K", ``curl -u me:K``
+``options``    values behind options of well-known programs: ``curl -u me:K``
+``prose``      "the password is K"
 ``shapes``     tokens that are known by their form alone
 """
 
 from __future__ import annotations
 
-from unfrag.redaction import addresses, blocks, named, prose, shapes
+from unfrag.redaction import addresses, blocks, named, options, prose, shapes
 from unfrag.redaction.taken import TAKEN
 
 __all__ = ["TAKEN", "redact"]
 
-_STEPS = (blocks.redact, addresses.redact, named.redact, prose.redact, shapes.redact)
+_STEPS = (blocks.redact, addresses.redact, named.redact, options.redact, prose.redact, shapes.redact)
 
 
 def redact(text: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from unfrag.redaction.names import is_of_users, is_secret, is_weak
+from unfrag.redaction.names import is_header, is_of_users, is_secret, is_weak
 from unfrag.redaction.taken import instead
 from unfrag.redaction.values import Reader
 
 _NAME = re.compile(r"(?<![\w])(?P<name>-{0,2}[A-Za-z_][\w.-]{0,79})(?P<quote>\\{0,8}[\"'`]?)")
 _GIVES = re.compile(
-    r"[ \t]{0,8}(?::=|=>|->|==?|:(?!:)|：)(?:[ \t]{0,8}\r?\n[+-]?[ \t]{1,64}(?=[\"'\[{]|[^\s:#\-][^\s:]{3,200}[ \t]{0,8}(?:\n|$))|[ \t]{0,8})"
+    r"\]?[ \t]{0,8}(?::=|=>|->|<<<|==?|:(?!:)|：)(?:[ \t]{0,8}\r?\n[+-]?[ \t]{1,64}(?=[\"'\[{]|[^\s:#\-][^\s:]{3,200}[ \t]{0,8}(?:\n|$))|[ \t]{0,8})"
 )
 _TUPLE = re.compile(r",[ \t]{0,4}(?=b?\\{0,8}[\"'])")
 _OPENS = re.compile(r"[ \t]{1,4}(?=[{\[])")
@@ -22,8 +22,12 @@ _PAIR = re.compile(
     r"\\{0,4}[\"']?(?i:value)\\{0,4}[\"']?\s{0,4}:[ \t]{0,8}"
 )
 _ELEMENT = re.compile(r">(?=[^<\n]{1,400}</)")
-_SETS = re.compile(r"\b(?:setenv|ENV|ARG)[ \t]{1,3}$")
-_SPACE = re.compile(r"[ \t]{1,8}")
+_SETS = re.compile(
+    r"\b(?:setenv|setx|ENV|ARG|set(?:[ \t]{1,8}-{1,2}[\w-]{1,20}){1,4}"
+    r"|config(?:ure)?(?:[ \t]{1,8}(?:set|add|-{1,2}[\w-]{1,20})){1,4})[ \t]{1,32}(?:\S{1,60}[:/.])?$"
+)
+_SET_WITHIN = 160
+_SPACE = re.compile(r"[ \t]{1,32}")
 _INSIDE = re.compile(r"[A-Za-z_][\w.]{0,60}(?=\([\"'])")
 _CALL = re.compile(r"(?=\([\"'])")
 _ATTRIBUTES = re.compile(
@@ -35,7 +39,7 @@ _NOTHING = re.compile(
 _NUMBER = re.compile(r"-?\d[\d.,_]*(?:[kKmMgGtT]?i?[bB]?|%|s|ms)?(?![\w-])")
 _MORE = re.compile(r"[ \t]+(?![-\s#;&|<>\\])(?![A-Za-z_]\w*=)|,[ \t]*(?=[\"'](?!-))")
 _ONE_WORD_LINE = re.compile(r"[ \t]+[^\s:=,;]+(?=[ \t]|$)", re.MULTILINE)
-_OPENING = re.compile(r"[bBrRuUfF]{0,2}\\{0,8}(?:\"\"\"|'''|[\"'`])")
+_OPENING = re.compile(r"\$?[bBrRuUfF]{0,2}\\{0,8}(?:\"\"\"|'''|[\"'`])")
 _SMALL = re.compile(r"\d{1,3}(?=[\s,;)}\]]|$)")
 _LONG_NUMBER, _RANDOM = 7, 8
 
@@ -77,7 +81,7 @@ def _next(text: str, at: int) -> tuple[str, int, int, bool] | None:
                 return name, start, gives.end(), False
             if (
                 is_secret(name)
-                and _SETS.search(text[max(0, start - 8) : start])
+                and _SETS.search(text[max(0, start - _SET_WITHIN) : start])
                 and (gives := _SPACE.match(text, found.end()))
             ):
                 return name, start, gives.end(), False
@@ -99,8 +103,14 @@ def _end_of_secret(reader: Reader, name: str, name_at: int, at: int, is_flag: bo
         return reader.end_of_line(at)
     if (call := _INSIDE.match(text, at)) is not None:  # SecretStr('…')
         return reader.bracketed(call.end(), several_lines=True)
+    if text[at : at + 2] in ("$(", "<("):
+        return reader.bracketed(at + 1, several_lines=False)
+    if text[at : at + 2] in ("$'", '$"'):
+        at += 1
     if (quoted := reader.quoted(at, several_lines=False)) is not None:
-        return _more(reader, quoted[1]) if is_flag else quoted[1]
+        return _more(reader, quoted[1]) if is_flag else reader.joined(quoted[1])
+    if is_header(name) and ":" in text[max(0, at - 9) : at]:
+        return reader.enclosing(name_at, at) or reader.header(at)
     opened = text[name_at - 1 : name_at] if name_at else ""
     end = reader.bare(at)
     if opened in ("'", '"', "`") and not is_flag:  # -e "KEY=some words"
@@ -108,7 +118,7 @@ def _end_of_secret(reader: Reader, name: str, name_at: int, at: int, is_flag: bo
         return max(end, closing) if closing >= 0 and text[at - 1] == "=" else end
     if is_flag:
         return _more(reader, end)
-    if text[at - 1] in " \t" and ":" in text[at - 9 : at]:
+    if text[at - 1] in " \t" and ":" in text[max(0, at - 9) : at]:
         while (word := _ONE_WORD_LINE.match(text, end)) is not None:
             end = word.end()
     return end

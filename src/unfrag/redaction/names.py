@@ -9,12 +9,19 @@ _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _STRONG = frozenset(
     "password passwords passwd passwort passphrase passcode pwd pw secret secrets credential credentials cred creds auth "
     "authorization bearer cookie jwt apikey apikeys authkey accesskey secretkey privatekey authtoken sshpass otp totp "
-    "signature sig sas hmac psk salt".split()
+    "signature sig sas hmac psk salt requirepass masterauth".split()
 )
 _SAYS_ABOUT = frozenset(
     "type mode enabled enable file path dir url uri endpoint name method provider backend policy ttl expiry length len "
     "count size version required manager store class error failed scheme algorithm stdin".split()
 )
+# Behind a secret's name in an environment: API_KEY_PROD, TOKEN_V2.
+_WHICH = frozenset(
+    "prod production dev staging stage test live old new backup read write readonly primary secondary b v base".split()
+)
+_DEFINED = re.compile(r"^-D(?=[A-Za-z])")
+_OF_GIT = ("gh", "github", "gitlab", "git", "ado", "azure", "devops")
+_HEADERS = ("cookie", "authorization")
 _NO_KEY = frozenset(
     "cache kv primary foreign sort dict hash block state public num prefix metric lookup partition map group row "
     "hot on query index unique object request session_state param weight layer missing unexpected routing".split()
@@ -26,6 +33,7 @@ _NO_TOKEN = frozenset(
 _NO_PASS = frozenset("forward backward one two multi single each first second warmup compile fusion inductor".split())
 _JOINED = re.compile(
     r"(?<!\w)(?:\w{2,}(?:PASS|PWD|TOKEN|SECRET|AUTH|KEY|PASSWORD))$|(?i:(?:api|my|access|auth|secret|private|master|sign\w{0,20}|enc\w{0,20}|account|license|db|ssh)key)$|(?<!\w)(?i:\w*passw(?:or)?d)$"
+    r"|(?i:(?:csrf|xsrf|api|auth|access|refresh|id|session|hub|hf|oauth|bearer)token|x-session-id)$"
 )
 _OF_USERS = frozenset(
     "prompt prompts messages content contents text texts input inputs query queries question questions instruction "
@@ -49,16 +57,28 @@ _ENDS_OF_USERS = (
 _NO_TEXT = ("max", "num", "mean", "n", "avg", "total", "min", "p50", "p95")
 
 
+def _pieces(name: str) -> list[str]:
+    """In lower case, without a number at the end, and without what says which one it is."""
+    pieces = [piece.lower() for piece in _PIECE.findall(name)]
+    is_variable = name != name.lower()
+    while len(pieces) > 1 and (pieces[-1].isdigit() or (is_variable and pieces[-1] in _WHICH)):
+        pieces.pop()
+    return pieces
+
+
+def is_header(name: str) -> bool:
+    """Is its whole value secret, up to the end of the header: ``Cookie: a=1; b=2``?"""
+    return _pieces(name)[-1:] in ([header] for header in _HEADERS)
+
+
 @lru_cache(1 << 14)
 def is_secret(name: str) -> bool:
     """``DB_PASS``, ``apiKey``, ``--hf-token``; not ``eos_token`` and ``cache_key``."""
-    pieces = [piece.lower() for piece in _PIECE.findall(name)]
+    name = _DEFINED.sub("", name)
+    pieces = _pieces(name)
     if not pieces:
         return False
     last, before = pieces[-1], pieces[-2] if len(pieces) > 1 else ""
-    if last.isdigit() and len(pieces) > 1:
-        pieces.pop()
-        last, before = pieces[-1], pieces[-2] if len(pieces) > 1 else ""
     if last in _SAYS_ABOUT:
         return False
     if any(piece in _STRONG for piece in pieces):
@@ -70,6 +90,8 @@ def is_secret(name: str) -> bool:
         return before in ("api", "auth", "access", "bearer", "hf", "hub")
     if last == "headers":
         return before not in ("", "allowed", "response", "expose", "request")
+    if last == "pat":
+        return before in _OF_GIT
     return last == "pin" or bool(_JOINED.search(name.rstrip("0123456789")))
 
 

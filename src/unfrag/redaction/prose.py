@@ -1,10 +1,10 @@
-"""Secrets in a sentence, and behind the short options of well-known programs."""
+"""Secrets in a sentence: "the password is K", and what a chat's template puts around a question."""
 
 from __future__ import annotations
 
 import re
 
-from unfrag.redaction.taken import TAKEN, instead
+from unfrag.redaction.taken import closed, instead, without_value
 
 _VALUE = r"(?P<quote>[\"'`]?)(?P<value>[^\s\"'`]{3,200}?)(?=[.,;:!?)]*(?:[\s\"'`]|$))"
 _SURE = re.compile(
@@ -16,27 +16,17 @@ _LIKELY = re.compile(
     r"(?i)(?P<before>\b(?:pass(?:word|phrase|code|wd)|pwd|api[ -]?key|access[ -]key|secret|credential|token|key|login|pin)s?\b"
     r"(?:[ \t]+(?!(?:is|was|are)\b)\w{1,20}){0,4}?[ \t]{1,4}(?:is|was|are|to|=|:)?[ \t]{0,4})" + _VALUE
 )
-_NETRC = re.compile(r"(?i)(?P<before>\b(?:login[ \t]+\S{1,100}[ \t]+)(?:password|passwd)[ \t]+)" + _VALUE)
+_NETRC = re.compile(r"(?i)(?P<before>\blogin[ \t]{1,8}\S{1,100}\s{1,32}(?:password|passwd)[ \t]{1,8})" + _VALUE)
 _CHINESE = re.compile(
     r"(?P<before>(?:密码|密钥|口令|令牌|秘钥)[\w\s]{0,6}?(?:是|为|：|:|=)\s{0,3}(?P<quote>[\"'“「]?))(?P<value>[^\s，。,;；\"'”」]{2,200})"
 )
-_LOGIN_OPTION = re.compile(
-    r"(?P<before>(?<![\w-])(?:-u|--user|--proxy-user|--basic-auth)(?:[ =][ \t]*)(?P<quote>[\"']?)[^\s:\"']{1,100}:)(?P<value>[^\s\"']{1,200})"
-)
-_PIPED = re.compile(
-    r"(?P<before>\b(?:echo|printf)[ \t]+(?:-\w[ \t]+)?(?P<quote>[\"']?))(?P<value>[^\s\"'|]{3,200})(?=[\"']?[ \t]*\|[^\n]{0,200}(?:stdin|base64|login|passwd))"
-)
 _BEARER = re.compile(r"(?i)(?P<before>\bbearer[ \t]{1,4}(?P<quote>))(?P<value>[\w.~+/=!@#%^*-]{8,2000})")
 _ADMIN = re.compile(
-    r"(?P<before>(?<![\w/@.-])(?:admin|root|postgres|default)(?P<quote>):)(?P<value>(?!/)(?:(?=[^\s\"':/@]{0,200}\d)[^\s\"':@]{6,200}|[^\s\"':/@]{6,200}))(?![\w:/])"
-)
-_OPTION = re.compile(
-    r"(?P<before>\b(?:sshpass|mysql|mysqldump|mysqladmin|mariadb|docker login|podman login|helm registry login|redis-cli|mongosh?|smbclient|az login|ldapsearch)\b"
-    r"(?:[ \t]+(?!-[paw])\S{1,100}){0,8}?[ \t]+-[paw][ \t=]?(?P<quote>[\"']?))(?P<value>[^\s\"']{2,200})"
+    r"(?P<before>(?<![\w/@.-])(?:admin|root|postgres|default)(?P<quote>):)(?P<value>(?!/)(?:(?=[^\s\"':/@]{0,200}\d)[^\s\"':]{6,200}|[^\s\"':/@]{6,200}))(?![\w:/])"
 )
 _CHAT = re.compile(
-    r"(?P<before><\|im_start\|>(?:user|system|assistant)?|\[INST\]|<start_of_turn>(?:user|model)|<\|start_header_id\|>\w{1,20}<\|end_header_id\|>|\#\#\# ?(?:Instruction|Input|Question|User|Human|Response)s?:)"
-    r"(?P<value>(?:(?!<\|im_|\#\#\# |\[/?INST|<end_of|<\|eot|<start_of|<\|start).){1,4000})",
+    r"(?P<before><\|im_start\|>(?:user|system|assistant)?|\[INST\]|<start_of_turn>(?:user|model)|<\|(?:user|system|assistant|observation|tool)\|>|<｜(?:User|Assistant|System)｜>|<\|start_header_id\|>\w{1,20}<\|end_header_id\|>|\#\#\# ?(?:Instruction|Input|Question|User|Human|Response)s?:)"
+    r"(?P<value>(?:(?!<[|｜]|\#\#\# |\[/?INST|<end_of|<start_of).){1,4000})",
     re.DOTALL,
 )
 _CHINESE_TEXT = re.compile(
@@ -48,17 +38,13 @@ _HARMLESS = re.compile(r"(?i)\A(?:(?:\d+(?:\.\d+)?[kmg]?|[a-z_]+\d?|\[taken)$|.*
 
 
 def redact(text: str) -> str:
-    """Without "the password is K" and ``curl -u me:K``."""
-    for pattern in (_NETRC, _CHINESE, _LOGIN_OPTION, _OPTION, _PIPED, _ADMIN, _BEARER):
-        text = pattern.sub(_all, text)
+    """Without "the password is K" and what was asked."""
+    for pattern in (_NETRC, _CHINESE, _ADMIN, _BEARER):
+        text = pattern.sub(without_value, text)
     for pattern in (_CHAT, _CHINESE_TEXT):
         text = pattern.sub(lambda found: found["before"] + instead(found["value"]), text)
     text = _SURE.sub(_sure, text)
     return _LIKELY.sub(_likely, text)
-
-
-def _all(found: re.Match[str]) -> str:
-    return found[0] if found["value"].startswith(("[taken", "$")) else found["before"] + _closed(found)
 
 
 def _sure(found: re.Match[str]) -> str:
@@ -74,7 +60,7 @@ def _sure(found: re.Match[str]) -> str:
         "a",
         "empty",
     )
-    return found[0] if harmless or found["value"].startswith("[taken") else found["before"] + _closed(found)
+    return found[0] if harmless or found["value"].startswith("[taken") else closed(found)
 
 
 def _likely(found: re.Match[str]) -> str:
@@ -82,9 +68,4 @@ def _likely(found: re.Match[str]) -> str:
     odd = (found["quote"] or "pass" in found["before"].lower()) and _ODD.search(value)
     is_path = "/" in value and not found["quote"]
     secret = odd or (_LOOKS_SECRET.match(value) and not is_path and not _HARMLESS.match(value))
-    return found["before"] + _closed(found) if secret else found[0]
-
-
-def _closed(found: re.Match[str]) -> str:
-    quote = found["quote"] if not found["before"].endswith(found["quote"] or "\0") else ""
-    return quote + TAKEN
+    return closed(found) if secret else found[0]

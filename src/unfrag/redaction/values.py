@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 _LONGEST_TEXT, _LONGEST_KEY, _LONGEST_LINE = 16_000, 4_000, 64_000
 _QUOTE = re.compile(r"(?:[bBrRuUfF]{1,2}(?=[\"']))?(\\{0,8})(\"\"\"|'''|[\"'`])")
-_BARE = re.compile(r"[^\s\"'`]+")
+_BARE = re.compile(r"(?:\\[ ](?=[^\s\-])|[^\s\"'`])+")
+_JOINED = re.compile(
+    r"(?:\\[\"'](?=[\"'\w])|'(?![,\s\]})])[^'\n]{0,2000}'|\"(?![,\s\]})])[^\"\n]{0,2000}\"|(?<=[\"'])\w{1,200})+"
+)
+_HEADER = re.compile(r"(?:=\\{0,8}\"[^\"\n]{0,2000}\"|[^\"'\n])*")
 _BLOCK = re.compile(r"[|>][+-]?\d?[ \t]*\n")
-_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]+")
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256|[\w.-]{1,60}:)[ \t]+")
 _BEGINS = re.compile(r"\n(?=\S{0,60}[ \t]?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[: ]{1,6}\d\d|\d{4}-\d\d-\d\d)")
 _TRAILING = ",;)]}."
 _UNCLOSED_TRIES = 200
@@ -34,6 +38,28 @@ class Reader:
         if end >= 0:
             return found.end(), end
         return found.end(), self._unclosed(found.end()) if several_lines else limit
+
+    def joined(self, end: int) -> int:
+        """The end of a shell's word of which one quoted part ends here: ``'it'\\''s'``."""
+        found = _JOINED.match(self.text, end + 1)
+        if found is None or self.text[end : end + 1] not in ("'", '"'):
+            return end
+        return found.end() - (found[0][-1] in "\"'")
+
+    def enclosing(self, name_at: int, at: int) -> int | None:
+        """Where the quotes end that begin right before this name; None when none do."""
+        quote, before = self.text[name_at - 1 : name_at], name_at - 1
+        if not name_at or quote not in ("'", '"', "`"):
+            return None
+        while before and self.text[before - 1] == "\\":
+            before -= 1
+        end = self._closing(at, self.end_of_line(at), self.text[before : name_at - 1], quote)
+        return end if end >= 0 else None
+
+    def header(self, at: int) -> int:
+        """The end of a header's value, which may hold quoted parts."""
+        found = _HEADER.match(self.text, at, self.end_of_line(at))
+        return found.end() if found is not None else at
 
     def _closing(self, at: int, limit: int, slashes: str, quote: str) -> int:
         """Where this quote stands again, behind as many backslashes."""
@@ -81,7 +107,7 @@ class Reader:
         return min(end, len(self.text)) - (1 if end <= len(self.text) and self.text[end - 1 : end] == "\n" else 0)
 
     def bare(self, at: int) -> int:
-        """One word; a name for how one logs in (Bearer) belongs to it."""
+        """One word; a name for how one logs in (Bearer), or of what it is (``token: K``), belongs to it."""
         scheme = _SCHEME.match(self.text, at)
         found = _BARE.match(self.text, scheme.end() if scheme else at)
         if found is None:

