@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from unfrag.facts import Pool, Snapshot, Unknown
+from unfrag.facts.snapshot import Pool, Snapshot, Unknown
 
 _UNKNOWN = Unknown("not part of this test")
 

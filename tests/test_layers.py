@@ -14,7 +14,9 @@ def modules_after(statement):
 
 
 def test_the_command_line_and_a_diagnosis_load_nothing_heavy():
-    loaded = modules_after("import unfrag.cli, unfrag.diagnosis, unfrag.reports.diagnosis, unfrag.bench.run")
+    loaded = modules_after(
+        "import unfrag.cli, unfrag.doctor.diagnosis, unfrag.reports.text.diagnosis, unfrag.bench.run"
+    )
     assert not loaded & set(HEAVY)
 
 

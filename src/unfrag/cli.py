@@ -9,10 +9,11 @@ import signal
 import sys
 from typing import NoReturn
 
-from unfrag import __version__, streams
+from unfrag import __version__
 from unfrag.commands import COMMANDS, Command
 from unfrag.errors import UnfragError, UsageError
-from unfrag.sentences import sentences
+from unfrag.system import streams
+from unfrag.system.sentences import sentences
 
 _EXAMPLES = """\
 examples:
@@ -51,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
             streams.leave_stdout()
             _complain(f"cannot write to standard output: {why}")
             return 1
-        from unfrag import faults
+        from unfrag.system import faults
 
         _complain(faults.keep())
         return faults.EXIT_CODE
@@ -134,7 +135,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from unfrag.vllm_version import lines
+        from unfrag.server.vllm_version import lines
 
         sys.stdout.write("\n".join((f"unfrag {__version__}", *lines())) + "\n")
         parser.exit()

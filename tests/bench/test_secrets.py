@@ -7,7 +7,7 @@ from unfrag.bench import run
 from unfrag.bench.result import Result
 from unfrag.bench.run import BenchPlan
 from unfrag.bench.workload import Workload
-from unfrag.facts import Launch
+from unfrag.facts.snapshot import Launch
 
 NOBODY = "http://me:fakeKeyOne1@127.0.0.1:9"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from unfrag import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis, rules
 
 HERE = Path(__file__).parent
 CASES = sorted(path for kind in ("cases", "threads") for path in (HERE / kind).iterdir() if path.is_dir())

@@ -9,7 +9,7 @@ import httpx
 import psutil
 
 from tests.clients import Clients
-from unfrag.launchers.rpc import Supervisord
+from unfrag.launchers.supervisor.rpc import Supervisord
 from unfrag.rig.environment import SERVED_NAME
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from unfrag import cli
-from unfrag.launchers.rpc import Supervisord
+from unfrag.launchers.supervisor.rpc import Supervisord
 
 
 def main() -> int:

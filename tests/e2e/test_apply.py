@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import SMALL_POOL
 from tests.e2e.verbs import unfrag
 from tests.waiting import until
-from unfrag.commandline import read_flags
+from unfrag.flags.line import read_flags
 from unfrag.rig.server import Rig
 
 

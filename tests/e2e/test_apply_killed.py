@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import SMALL_POOL
-from unfrag.commandline import read_flags
+from unfrag.flags.line import read_flags
 from unfrag.rig.server import Rig
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from tests.conftest import SMALL_POOL
 from tests.e2e import faults
 from tests.waiting import until
 from unfrag.rig.server import Rig
-from unfrag.vllm_plugins import VARIABLE
+from unfrag.server.vllm_plugins import VARIABLE
 
 pytestmark = pytest.mark.slow
 

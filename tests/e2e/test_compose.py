@@ -12,12 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from unfrag.commandline import read_flags
-from unfrag.launchers.compose import ComposeService
+from unfrag.flags.line import read_flags
+from unfrag.launchers.compose.service import ComposeService
 from unfrag.rig import environment
 from unfrag.rig.model import ensure_model
 from unfrag.rig.server import free_port
-from unfrag.waiting import wait_ready
+from unfrag.server.ready import wait_ready
 
 pytestmark = pytest.mark.slow
 IMAGE = "localhost/unfrag-test-empty"

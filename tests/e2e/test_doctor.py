@@ -15,9 +15,10 @@ import pytest
 
 from tests.conftest import SMALL_POOL
 from tests.waiting import until
-from unfrag import cli, collect, diagnosis, rules
+from unfrag import cli
+from unfrag.apply.no_worse import Before
+from unfrag.doctor import collect, diagnosis, rules
 from unfrag.errors import NeverReady
-from unfrag.launchers.noworse import Before
 from unfrag.rig import environment
 from unfrag.rig.environment import SERVED_NAME
 from unfrag.rig.model import ensure_model

@@ -16,9 +16,9 @@ from tests.e2e.guarding import Guard, served_again
 from tests.e2e.verbs import unfrag
 from tests.receiver import Receiver
 from tests.waiting import until
-from unfrag.probes.http import client as http_client
-from unfrag.probes.http import read_metrics
 from unfrag.rig.server import Rig
+from unfrag.server.http import client as http_client
+from unfrag.server.http import read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from unfrag.commandline import read_flags
+from unfrag.flags.line import read_flags
 from unfrag.launchers.systemd import SystemdUnit
 from unfrag.rig import environment
 from unfrag.rig.model import ensure_model
 from unfrag.rig.server import free_port
-from unfrag.waiting import wait_ready
+from unfrag.server.ready import wait_ready
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 
-from unfrag import own_flags
 from unfrag.engine import core
 from unfrag.engine.experts.install import around_engine_core
 from unfrag.engine.pool.reading import read_pool
+from unfrag.flags import ours
 from unfrag.rig import environment
 from unfrag.rig.model import ensure_model
 
@@ -21,7 +21,7 @@ def an_engine(blocks, seats, ranks=1, own=(), **arguments):
     """
     before = dict(os.environ)
     os.environ |= {**environment.environment(ranks), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-    os.environ |= own_flags.split(list(own))[1]
+    os.environ |= ours.split(list(own))[1]
     try:
         from vllm import LLM, envs
         from vllm.v1.engine.core import EngineCore

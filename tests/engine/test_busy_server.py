@@ -11,10 +11,10 @@ from tests.clients import Clients
 from tests.conftest import SMALL_POOL
 from tests.engine.test_server import prompt
 from tests.waiting import until
-from unfrag import collect, diagnosis, rules
-from unfrag.probes import http
+from unfrag.doctor import collect, diagnosis, rules
 from unfrag.rig.environment import SERVED_NAME
 from unfrag.rig.server import Rig
+from unfrag.server import http
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from tests.clients import Clients
-from unfrag.probes import http
 from unfrag.rig.environment import SERVED_NAME
+from unfrag.server import http
 
 KEYS = {
     *("gpu_cache_usage", "free_blocks", "largest_free_block", "block_size_bytes", "block_size_tokens"),

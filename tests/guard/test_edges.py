@@ -12,8 +12,8 @@ import pytest
 from tests.receiver import Receiver
 from tests.waiting import until
 from unfrag import cli
+from unfrag.apply.lock import is_held
 from unfrag.errors import UsageError
-from unfrag.files import write_atomically
 from unfrag.guard import audit, fleet, service, targets
 from unfrag.guard.activity import Processes
 from unfrag.guard.heartbeat import Heartbeat
@@ -23,7 +23,7 @@ from unfrag.guard.policy import Policy
 from unfrag.guard.service import nightly_is_due
 from unfrag.guard.state import Restart, State
 from unfrag.guard.webhook import KEPT, Webhook
-from unfrag.launchers.lock import is_held
+from unfrag.system.files import write_atomically
 
 
 def test_the_audit_rotates_and_keeps_three(tmp_path, monkeypatch):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfrag import data
 from unfrag.guard.decide import at_night, decide, unfinished
 from unfrag.guard.policy import Policy, contradiction
 from unfrag.guard.state import NOTHING, Look, State
+from unfrag.system import resources
 
 POLICY = Policy()
 
@@ -312,7 +312,9 @@ def test_where_runs_matter_a_scattered_pool_is_moved_together_and_never_emptied(
 
 
 def test_the_articles_policy_does_what_the_article_says():
-    article = msgspec.convert(tomllib.loads(data.text("policies/article.toml")), Policy, strict=False)
+    article = msgspec.convert(
+        tomllib.loads(resources.text("unfrag.guard", "policies/article.toml")), Policy, strict=False
+    )
     assert contradiction(article) is None
     server = Server(article, **CARD, memory=0.9, over_budget=0.0)
     assert server.run(600) == []

@@ -18,7 +18,10 @@ import unfrag
 
 # What reads no text of strangers.
 SKIPPED = ("unfrag.engine", "unfrag.rig", "unfrag.__main__", "unfrag.bench.guidellm_child")
-OF_OUR_OWN = ("unfrag.probes.log.pattern._SPACE", "unfrag.probes.log.pattern._HOLE")  # run over our own templates
+OF_OUR_OWN = (
+    "unfrag.doctor.probes.log.pattern._SPACE",
+    "unfrag.doctor.probes.log.pattern._HOLE",
+)  # run over our own templates
 SEEDS = (
     "1",
     "1,",
@@ -89,8 +92,8 @@ def patterns():
             for literal, line in literals(Path(module.__file__)):
                 found.setdefault((literal, 0), f"{module.__name__}:{line}")
     found = {key: where for key, where in found.items() if where not in OF_OUR_OWN}
-    from unfrag.probes.log.messages import MESSAGES
-    from unfrag.probes.log.pattern import compiled
+    from unfrag.doctor.probes.log.messages import MESSAGES
+    from unfrag.doctor.probes.log.pattern import compiled
 
     for message in MESSAGES:
         pattern = compiled(message).regex

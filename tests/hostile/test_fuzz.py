@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from tests.hostile.makers import MODEL
 from tests.snapshots import a_snapshot
-from unfrag import diagnosis, ledger, rules
-from unfrag.decode import decoded
+from unfrag.doctor import diagnosis, ledger, rules
 from unfrag.errors import UnfragError
-from unfrag.facts import Pool, Unknown
-from unfrag.launchers import ini, yaml_file
-from unfrag.launchers.compose import ComposeService
+from unfrag.facts.snapshot import Pool, Unknown
+from unfrag.launchers.compose.service import ComposeService, yaml_file
+from unfrag.launchers.supervisor.program import ini
 from unfrag.plan import architecture, cards, flags, search, workload
 from unfrag.plan.estimate import Choice
-from unfrag.probes import health
+from unfrag.server import health
+from unfrag.system.decode import decoded
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 NUMBERS = (

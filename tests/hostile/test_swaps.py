@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from unfrag.errors import UsageError
-from unfrag.files import (
+from unfrag.guard.audit import Audit
+from unfrag.guard.memory import Memory, Remembered
+from unfrag.guard.webhook import Webhook
+from unfrag.system.files import (
     must_be_writable,
     open_private,
     private_folder,
@@ -22,10 +25,7 @@ from unfrag.files import (
     whole_folder,
     write_atomically,
 )
-from unfrag.guard.audit import Audit
-from unfrag.guard.memory import Memory, Remembered
-from unfrag.guard.webhook import Webhook
-from unfrag.handles import folder_of
+from unfrag.system.handles import folder_of
 
 NOBODY = 65_534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be made to give files away")

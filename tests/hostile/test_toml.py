@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from unfrag.decode import toml_file
 from unfrag.errors import UsageError
-from unfrag.files import read_file
+from unfrag.system.decode import toml_file
+from unfrag.system.files import read_file
 
 
 @pytest.mark.parametrize(

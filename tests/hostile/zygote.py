@@ -56,14 +56,14 @@ if __name__ == "__main__":
     import httpx  # noqa: F401
     import ruamel.yaml  # noqa: F401
 
-    import unfrag.capture
-    import unfrag.collect
-    import unfrag.diagnosis
-    import unfrag.launchers.compose
-    import unfrag.launchers.supervisor
+    import unfrag.doctor.capture
+    import unfrag.doctor.collect
+    import unfrag.doctor.diagnosis
+    import unfrag.launchers.compose.service
+    import unfrag.launchers.supervisor.program
     import unfrag.plan.search
-    import unfrag.reports.diagnosis
-    import unfrag.reports.plan  # noqa: F401
+    import unfrag.reports.text.diagnosis
+    import unfrag.reports.text.plan  # noqa: F401
 
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)

@@ -10,7 +10,7 @@ import pytest
 from unfrag import cli
 from unfrag.errors import UsageError
 from unfrag.launchers import Edit
-from unfrag.launchers.compose import ComposeService, _tools
+from unfrag.launchers.compose.service import ComposeService, _tools
 
 FILE = """\
 version: "3.8"

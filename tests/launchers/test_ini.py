@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from supervisor.options import UnhosedConfigParser
 
-from unfrag.commandline import change_flags, read_flags
 from unfrag.errors import UsageError
-from unfrag.launchers.ini import find_command, must_be_startable
-from unfrag.launchers.supervisor import SupervisorProgram
+from unfrag.flags.line import change_flags, read_flags
+from unfrag.launchers.supervisor.ini import find_command, must_be_startable
+from unfrag.launchers.supervisor.program import SupervisorProgram
 
 FILE = (
     "; a comment\r\n[supervisord]\r\nnodaemon=true\r\n\r\n"

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.launchers.rpc import Supervisord, find_server
+from unfrag.launchers.supervisor.rpc import Supervisord, find_server
 
 
 def test_the_address_comes_from_the_first_file_that_has_one(tmp_path):

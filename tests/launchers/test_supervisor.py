@@ -12,8 +12,8 @@ import pytest
 from tests.waiting import until
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.launchers import Edit
-from unfrag.launchers.rpc import Supervisord
-from unfrag.launchers.supervisor import SupervisorProgram
+from unfrag.launchers.supervisor.program import SupervisorProgram
+from unfrag.launchers.supervisor.rpc import Supervisord
 from unfrag.rig.server import free_port
 
 FILE = """\

@@ -10,9 +10,9 @@ from unfrag.bench.compare import compare
 from unfrag.bench.load import LoadGenerator
 from unfrag.bench.workload import generate, token_counter
 from unfrag.errors import NotEnoughEvidence
-from unfrag.facts import Unknown
-from unfrag.probes import http
-from unfrag.reports.comparison import table
+from unfrag.facts.snapshot import Unknown
+from unfrag.reports.text.comparison import table
+from unfrag.server import http
 
 if TYPE_CHECKING:
     from collections.abc import Callable

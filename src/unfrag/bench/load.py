@@ -17,7 +17,7 @@ import msgspec
 
 from unfrag.bench.workload import write_jsonl
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.session import Session, undisturbed
+from unfrag.system.session import Session, undisturbed
 
 if TYPE_CHECKING:
     from types import TracebackType

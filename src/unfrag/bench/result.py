@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.bench.sampler import Sample
-from unfrag.decode import decoded
-from unfrag.files import read_file, write_atomically
 from unfrag.redaction import redact
+from unfrag.system.decode import decoded
+from unfrag.system.files import read_file, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

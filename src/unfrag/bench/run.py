@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from unfrag.bench.result import MaxConcurrency, Repeat, Result, Trial, summarise
 from unfrag.bench.sampler import Sampler
-from unfrag.facts import Launch, Metrics, Pool, Unknown
-from unfrag.probes import http, launch
+from unfrag.doctor.probes import launch
+from unfrag.facts.snapshot import Launch, Metrics, Pool, Unknown
 from unfrag.redaction import redact
+from unfrag.server import http
 
 if TYPE_CHECKING:
     from collections.abc import Callable

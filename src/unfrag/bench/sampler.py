@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from unfrag.facts import Metrics, Pool
-from unfrag.probes import http
+from unfrag.facts.snapshot import Metrics, Pool
+from unfrag.server import http
 
 if TYPE_CHECKING:
     from types import TracebackType

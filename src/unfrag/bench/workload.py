@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from unfrag.decode import line_of_json
+from unfrag.bench.corpus import question, sentence
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.files import read_file
-from unfrag.prose import question, sentence
+from unfrag.system.decode import line_of_json
+from unfrag.system.files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

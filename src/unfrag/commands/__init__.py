@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from unfrag.commands import apply, bench, capture, compare, demo, diagnose, explain, flush, guard, plan, rollback, serve
+from unfrag.commands import (
+    apply,
+    bench,
+    capture,
+    compare,
+    demo,
+    diagnose,
+    explain,
+    flush,
+    guard,
+    plan,
+    rollback,
+    serve,
+)
 
 if TYPE_CHECKING:
     import argparse

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from unfrag.apply.change import Change, Check
+    from unfrag.apply.no_worse import Before
+    from unfrag.apply.program import Server
     from unfrag.bench.around import Around
     from unfrag.launchers import Launcher
-    from unfrag.launchers.change import Change, Check
-    from unfrag.launchers.noworse import Before
-    from unfrag.launchers.server import Server
 
 NAME = "apply"
 EXAMPLES = """\
@@ -67,9 +67,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.launchers import change
+    from unfrag.apply import change
     from unfrag.reports import err, out
-    from unfrag.reports.progress import waiting
+    from unfrag.reports.text.progress import waiting
 
     if args.history:
         return list_history(args)
@@ -121,8 +121,8 @@ def _started_otherwise(server: Server) -> list[str]:
 
 def _before(planned: Change, launcher: Launcher, fail_on: str) -> Before | None:
     """The server as it is now; None where it is down, and nothing can be compared."""
+    from unfrag.apply.no_worse import Before
     from unfrag.errors import UnfragError
-    from unfrag.launchers.noworse import Before
 
     try:
         is_down = launcher.status().failed or not planned.spec.url
@@ -133,10 +133,10 @@ def _before(planned: Change, launcher: Launcher, fail_on: str) -> Before | None:
 
 def _checks(before: Before | None, planned: Change, expected: int | None, say: Callable[[str], object]) -> list[Check]:
     """What must hold afterwards: as many KV tokens as expected, and no new finding. Says what is expected."""
-    from unfrag.commandline import read_flags
-    from unfrag.facts import Pool
+    from unfrag.facts.snapshot import Pool
+    from unfrag.flags.line import read_flags
     from unfrag.plan import effect
-    from unfrag.probes import http
+    from unfrag.server import http
 
     pool = before.pool if before is not None else None
     if expected is None and pool is not None:

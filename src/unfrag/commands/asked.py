@@ -9,18 +9,18 @@ from unfrag.commands.launched import place
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.apply.change import Change
+    from unfrag.apply.history import Kept
+    from unfrag.apply.program import Server
     from unfrag.launchers import Launcher
-    from unfrag.launchers.change import Change
-    from unfrag.launchers.history import Kept
-    from unfrag.launchers.server import Server
 
 
 def asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]:
     """The flags to set, and the KV tokens that a plan promises. Raises UsageError."""
     import shlex
 
-    from unfrag.commandline import read_flags, strays
     from unfrag.errors import UsageError
+    from unfrag.flags.line import read_flags, strays
     from unfrag.plan.effect import read_plan
 
     said = shlex.join(args.flags)
@@ -61,17 +61,18 @@ def must_be_right(server: Server, given: dict[str, str | None], args: argparse.N
 def planned_change(server: Server, given: dict[str, str | None], args: argparse.Namespace) -> tuple[Change, list[str]]:
     """The change, and what is to be said of it. Raises UsageError: this vLLM does not take the flags."""
     if args.redo:
-        from unfrag.launchers.goback import forward
+        from unfrag.apply.rollback import forward
 
         return forward(server.launcher.read(), _on_record(server, args), server.history), []
     return _edited(server.launcher, given, args.unset)
 
 
 def _edited(launcher: Launcher, given: dict[str, str | None], unset: list[str]) -> tuple[Change, list[str]]:
-    from unfrag.commandline import flag_name, read_flags
-    from unfrag.launchers import Edit, change
+    from unfrag.apply import change
+    from unfrag.flags.line import flag_name, read_flags
+    from unfrag.flags.repair import repair_line
+    from unfrag.launchers import Edit
     from unfrag.plan.effect import costs
-    from unfrag.spellings import repair_line
 
     command = launcher.read().command
     removed = tuple("--" + flag_name(name.lstrip("-")) for name in unset)
@@ -85,27 +86,28 @@ def _edited(launcher: Launcher, given: dict[str, str | None], unset: list[str]) 
 
 def _judged(planned: Change, now: dict[str, str | None]) -> list[str]:
     """What is to be said of flags that are not asked for. Raises UsageError: one that is asked for is wrong."""
-    from unfrag import vllm_flags
-    from unfrag.commandline import flag_name
+    from unfrag.doctor.probes import launch
     from unfrag.errors import UsageError
-    from unfrag.facts import Unknown
-    from unfrag.probes import http, launch
-    from unfrag.sentences import sentences
+    from unfrag.facts.snapshot import Unknown
+    from unfrag.flags import check
+    from unfrag.flags.line import flag_name
+    from unfrag.server import http
+    from unfrag.system.sentences import sentences
 
     version: str | Unknown = Unknown("the server does not run")
     if planned.spec.url:
         with http.client(planned.spec.url) as client:
             version = http.read_version(client)
     notes = []
-    for flag, why in vllm_flags.check(launch.of_text(planned.command, "the new command"), Unknown(""), version):
+    for flag, why in check.check(launch.of_text(planned.command, "the new command"), Unknown(""), version):
         if flag in map(flag_name, planned.edit.flags):
             raise UsageError(sentences(f"{flag}: {why}", "Nothing was changed"))
         notes.append(f"warning: {flag} stands in the command: {why}")
     for flag in planned.edit.removed:
-        mistake = None if flag in now else _nothing_to_unset(flag, now, vllm_flags.listed(version))
+        mistake = None if flag in now else _nothing_to_unset(flag, now, check.listed(version))
         if mistake is not None:
             raise UsageError(sentences(f"--unset {flag.removeprefix('--')}: {mistake}", "Nothing was changed"))
-    unchecked = vllm_flags.unchecked(planned.command, version)
+    unchecked = check.unchecked(planned.command, version)
     if unchecked is not None:
         notes.append(f"warning: flags are not checked, so a wrong one shows only at the start: {unchecked}")
     return notes
@@ -115,7 +117,7 @@ def _nothing_to_unset(flag: str, now: dict[str, str | None], version: str | None
     """Why a flag that does not stand in the command is a mistake; None: it may have been taken out before."""
     import difflib
 
-    from unfrag.vllm_flags import known
+    from unfrag.flags.check import known
 
     if near := difflib.get_close_matches(flag, now, n=1, cutoff=0.75):
         return f"no such flag stands in the command; did you mean {near[0].removeprefix('--')}?"
@@ -137,8 +139,8 @@ def _on_record(server: Server, args: argparse.Namespace) -> Kept:
 
 def _must_be_editable(command: str, flags: set[str]) -> None:
     """Raises UsageError: the server's words are not the command's own, or a flag to be changed has several values."""
-    from unfrag.commandline import split, strays
     from unfrag.errors import UsageError
+    from unfrag.flags.line import split, strays
 
     words = [word.text for word in split(command)]
     if words and words[0].rsplit("/", 1)[-1] in ("sh", "bash", "dash", "zsh") and "-c" in words:

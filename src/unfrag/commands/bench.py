@@ -44,11 +44,11 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.bench.load import LoadGenerator
     from unfrag.bench.workload import generate, load_jsonl, token_counter
     from unfrag.errors import NotEnoughEvidence
-    from unfrag.facts import Unknown
-    from unfrag.files import must_be_writable
-    from unfrag.probes import http
+    from unfrag.facts.snapshot import Unknown
     from unfrag.reports import err, out, print_json
-    from unfrag.reports.comparison import table
+    from unfrag.reports.text.comparison import table
+    from unfrag.server import http
+    from unfrag.system.files import must_be_writable
 
     path = args.output or Path(f"unfrag-bench-{args.label.replace('/', '-')}.json")
     must_be_writable(path)

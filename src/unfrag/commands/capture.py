@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
     import io
     import time
 
-    from unfrag import capture, diagnosis, rules
+    from unfrag.doctor import capture, diagnosis, rules
     from unfrag.errors import NotEnoughEvidence, UsageError
     from unfrag.reports import Paper, err, out, print_json, size
-    from unfrag.reports.diagnosis import render
+    from unfrag.reports.text.diagnosis import render
 
     snapshot = evidence.collect(args)
     if not diagnosis.has_evidence(snapshot):

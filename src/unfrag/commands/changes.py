@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from unfrag.launchers.history import Kept
-    from unfrag.launchers.server import Server
-    from unfrag.launchers.unfinished import Ended, Left
+    from unfrag.apply.history import Kept
+    from unfrag.apply.program import Server
+    from unfrag.apply.unfinished import Ended, Left
 
 
 def add_change_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +30,14 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
 
 def server_named(args: argparse.Namespace) -> Server:
     """By the arguments; nothing is asked of it yet. Raises UsageError."""
-    from unfrag.launchers.server import Server
+    from unfrag.apply.program import Server
 
     return Server(launcher_named(args), args.timeout)
 
 
 def list_history(args: argparse.Namespace) -> int:
     """The changes of one program, oldest first. Always 0."""
-    from unfrag.launchers.history import History
+    from unfrag.apply.history import History
     from unfrag.redaction import redact
     from unfrag.reports import err, out, print_json
 
@@ -79,9 +79,9 @@ def without_keys(kept: Kept) -> Kept:
 
 def end_unfinished(server: Server) -> Ended | None:
     """A change that a killed unfrag left half way is ended before anything else, and that is said."""
-    from unfrag.launchers.unfinished import finish, unfinished
+    from unfrag.apply.unfinished import finish, unfinished
     from unfrag.reports import err
-    from unfrag.reports.progress import waiting
+    from unfrag.reports.text.progress import waiting
 
     kept = unfinished(server.launcher.read(), server.history)
     if kept is None:
@@ -95,7 +95,7 @@ def end_unfinished(server: Server) -> Ended | None:
 
 def tell_unfinished(server: Server) -> Left | None:
     """For a dry run: what would be ended first is only said."""
-    from unfrag.launchers.unfinished import left
+    from unfrag.apply.unfinished import left
     from unfrag.reports import err
 
     found = left(server)
@@ -106,7 +106,7 @@ def tell_unfinished(server: Server) -> Left | None:
 
 def would_end(server: Server, found: Left, args: argparse.Namespace) -> int:
     """The end of a dry run where the file itself would be another one first."""
-    from unfrag.launchers.diff import diff
+    from unfrag.apply.diff import diff
     from unfrag.reports import err
 
     spec = server.launcher.read()
@@ -122,8 +122,8 @@ def would_end(server: Server, found: Left, args: argparse.Namespace) -> int:
 
 def warn_of_a_start(server: Server) -> None:
     """A server that somebody has stopped is started by both verbs: said beforehand."""
+    from unfrag.apply.program import DOWN_ON_PURPOSE
     from unfrag.errors import UnfragError
-    from unfrag.launchers.server import DOWN_ON_PURPOSE
     from unfrag.reports import err
 
     try:
@@ -153,7 +153,7 @@ def but(server: Server) -> str:
 
 def show(diff: str, args: argparse.Namespace) -> None:
     """On standard output, and there before what is said on the other."""
-    from unfrag.streams import printable
+    from unfrag.system.streams import printable
 
     if diff and not args.json:
         sys.stdout.write(printable(diff) + "\n")

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.bench.result import read_result
     from unfrag.errors import UsageError
     from unfrag.reports import err, out, print_json
-    from unfrag.reports.comparison import table
+    from unfrag.reports.text.comparison import table
 
     if len(args.results) < 2:
         raise UsageError("compare wants two results or more")

@@ -28,10 +28,10 @@ def run(args: argparse.Namespace) -> int:
 
     from unfrag.bench.compare import compare
     from unfrag.errors import UsageError
-    from unfrag.files import must_be_writable, write_atomically
     from unfrag.reports import err, out, print_json
-    from unfrag.reports.comparison import table
-    from unfrag.reports.progress import waiting
+    from unfrag.reports.text.comparison import table
+    from unfrag.reports.text.progress import waiting
+    from unfrag.system.files import must_be_writable, write_atomically
 
     missing = [name for name in ("vllm", "supervisor", "guidellm") if importlib.util.find_spec(name) is None]
     if missing:

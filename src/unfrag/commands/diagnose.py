@@ -10,7 +10,7 @@ from unfrag.commands import evidence
 if TYPE_CHECKING:
     import argparse
 
-    from unfrag.diagnosis import Diagnosis
+    from unfrag.doctor.diagnosis import Diagnosis
 
 NAME = "diagnose"
 EXAMPLES = """\
@@ -30,10 +30,10 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag import diagnosis, rules
+    from unfrag.doctor import diagnosis, rules
     from unfrag.errors import NotEnoughEvidence
     from unfrag.reports import out, print_json
-    from unfrag.reports.diagnosis import render
+    from unfrag.reports.text.diagnosis import render
 
     thresholds = rules.load_thresholds(args.thresholds)
     snapshot = evidence.collect(args)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _exit_code(found: Diagnosis, fail_on: str) -> int:
-    from unfrag.rules import SEVERITIES
+    from unfrag.doctor.rules import SEVERITIES
 
     if fail_on == "never":
         return 0

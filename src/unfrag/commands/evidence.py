@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from unfrag.facts import Snapshot
+    from unfrag.facts.snapshot import Snapshot
 
 URL = "http://127.0.0.1:8000"
 _NEWEST_AMONG = ("*.log", "*.log.gz", "*.log.zst")
@@ -36,10 +36,10 @@ def collect(args: argparse.Namespace) -> Snapshot:
     Raises:
         UsageError: a file is not there, is no log, or does not go with another.
     """
-    from unfrag import capture
-    from unfrag import collect as probes
+    from unfrag.doctor import capture
+    from unfrag.doctor import collect as probes
     from unfrag.errors import UsageError
-    from unfrag.launchers.supervisor import SupervisorProgram
+    from unfrag.launchers.supervisor.program import SupervisorProgram
 
     if args.evidence:
         beside = [name for name in ("log", "config", "allocator_snapshot") if getattr(args, name)]
@@ -54,7 +54,7 @@ def collect(args: argparse.Namespace) -> Snapshot:
         return capture.read(args.evidence)
     otherwise = str(args.log) if args.log and args.url is None else None
     if args.log == Path("-"):
-        from unfrag.probes.log.stdin import spooled
+        from unfrag.doctor.probes.log.stdin import spooled
 
         args.log, otherwise = spooled(), otherwise and "the log from stdin"
     for name in ("log", "allocator_snapshot"):
@@ -84,7 +84,7 @@ def _file_in(folder: Path) -> str:
 
 def nothing(args: argparse.Namespace, snapshot: Snapshot) -> str:
     """Where there was nothing, and what to do next."""
-    from unfrag.facts import Unknown
+    from unfrag.facts.snapshot import Unknown
 
     if args.evidence:
         return f"at {snapshot.target}; add health.json or log.txt"
@@ -109,6 +109,6 @@ def _unasked(args: argparse.Namespace, snapshot: Snapshot) -> str:
 
 
 def _why(snapshot: Snapshot) -> str:
-    from unfrag.facts import Unknown
+    from unfrag.facts.snapshot import Unknown
 
     return next((fact.why for fact in (snapshot.pool, snapshot.metrics) if isinstance(fact, Unknown)), "no answer")

@@ -23,10 +23,10 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.markdown import Markdown
 
+    from unfrag.doctor.pages import page
+    from unfrag.doctor.rules import RULES
     from unfrag.errors import UsageError
     from unfrag.reports import out, print_json
-    from unfrag.rules import RULES
-    from unfrag.rules.pages import page
 
     if args.finding is None:
         if args.json:

@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     import httpx
 
     from unfrag.errors import NotEnoughEvidence
-    from unfrag.facts import Pool
-    from unfrag.probes import http
+    from unfrag.facts.snapshot import Pool
     from unfrag.reports import out, print_json
+    from unfrag.server import http
 
     with http.client(args.url) as server:
         pool = http.read_pool(server)

@@ -77,7 +77,7 @@ def _policy(args: argparse.Namespace) -> Policy:
 
 
 def _folder() -> Path:
-    from unfrag.paths import state_dir
+    from unfrag.system.paths import state_dir
 
     return state_dir() / "guard"
 
@@ -182,8 +182,8 @@ def _named(args: argparse.Namespace) -> list[Target]:
     import msgspec
 
     from unfrag.errors import UsageError
+    from unfrag.flags.ours import read_bytes
     from unfrag.guard.targets import Target, checked, from_dns, from_file
-    from unfrag.own_flags import read_bytes
 
     named = [flag for flag in _NAMES if getattr(args, flag) is not None]
     if len(named) > 1:

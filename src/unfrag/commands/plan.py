@@ -10,7 +10,7 @@ from unfrag.commands.numbers import count, share, tokens
 if TYPE_CHECKING:
     import argparse
 
-    from unfrag.facts import Unknown
+    from unfrag.facts.snapshot import Unknown
     from unfrag.plan.architecture import Architecture
     from unfrag.plan.estimate import Choice
     from unfrag.plan.model import Model
@@ -85,10 +85,10 @@ def _prepare_replay(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.files import write_atomically
     from unfrag.plan import architecture, cards, flags, kv, manifests, model, search
     from unfrag.reports import out, picture, print_json
-    from unfrag.reports.plan import Sheet, printed, render, render_replay
+    from unfrag.reports.text.plan import Sheet, printed, render, render_replay
+    from unfrag.system.files import write_atomically
 
     _check(args)
     found = model.find(args.config)
@@ -144,8 +144,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choice(args: argparse.Namespace) -> Choice:
+    from unfrag.flags.repair import repair_value
     from unfrag.plan.estimate import Choice
-    from unfrag.spellings import repair_value
 
     kv_dtype = repair_value("--kv-cache-dtype", args.kv_cache_dtype)
     return Choice(
@@ -243,9 +243,9 @@ def _replay(args: argparse.Namespace, plan: Plan, ask: Ask) -> Replay:
 def _asked(found: Model, shape: Architecture, args: argparse.Namespace, plan: Plan, ask: Ask) -> tuple[Plan, str]:
     """The plan with the best word on its weights (vLLM's, the checkpoint's, the formula's), and whose it is."""
 
-    from unfrag import vllm_version
-    from unfrag.facts import Unknown
+    from unfrag.facts.snapshot import Unknown
     from unfrag.plan import estimate, introspect, search, weights
+    from unfrag.server import vllm_version
 
     chosen = plan.estimate.choice
 
@@ -279,7 +279,7 @@ def _noted(plan: Plan, note: str) -> Plan:
 
 
 def _reserved(url: str) -> tuple[Reserved, ...] | Unknown:
-    from unfrag import collect
+    from unfrag.doctor import collect
     from unfrag.plan import reserved
 
     return reserved.find(collect.live(collect.Asked(url)))

@@ -22,9 +22,9 @@ from unfrag.commands.launched import place
 if TYPE_CHECKING:
     import argparse
 
-    from unfrag.launchers.history import Kept
-    from unfrag.launchers.server import Server
-    from unfrag.launchers.unfinished import Ended
+    from unfrag.apply.history import Kept
+    from unfrag.apply.program import Server
+    from unfrag.apply.unfinished import Ended
 
 NAME = "rollback"
 EXAMPLES = """\
@@ -41,11 +41,11 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.launchers import goback
-    from unfrag.launchers.change import Change
-    from unfrag.launchers.history import digest
+    from unfrag.apply import rollback
+    from unfrag.apply.change import Change
+    from unfrag.apply.history import digest
     from unfrag.reports import err
-    from unfrag.reports.progress import waiting
+    from unfrag.reports.text.progress import waiting
 
     if args.list:
         return list_history(args)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             return would_end(server, left, args)
     elif (ended := end_unfinished(server)) is not None and _was_it(ended, args):
         with waiting(f"starting {now.program}") as progress:
-            if ended.kept.was_up and goback.bring_up(dataclasses.replace(server, progress=progress), ended.kept):
+            if ended.kept.was_up and rollback.bring_up(dataclasses.replace(server, progress=progress), ended.kept):
                 err().print(f"{now.program} was started with it", markup=False)
         return report(args, now.path, ended.kept.state, ended.kept.id, "")
     kept = _undoable(server, args)
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         err().print("dry run: nothing was changed. The server would be restarted; running requests would be lost.")
         return report(args, now.path, "dry run", kept.id, diff)
     with waiting(f"restarting {now.program}") as progress:
-        goback.rollback(dataclasses.replace(server, progress=progress), kept)
+        rollback.rollback(dataclasses.replace(server, progress=progress), kept)
     err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
     if kept.was_stopped:
         err().print(f"{now.program} was stopped before that change, and is up now", markup=False)

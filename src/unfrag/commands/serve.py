@@ -37,10 +37,10 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag import serving
+    from unfrag.server import serve
 
     if args.rig:
-        return serving.serve_rig(args.rest, args.model_runner or "v1")
+        return serve.serve_rig(args.rest, args.model_runner or "v1")
     if args.model_runner is not None:
         raise UsageError("--model-runner goes with --rig; elsewhere VLLM_USE_V2_MODEL_RUNNER=0 or 1 chooses")
-    return serving.serve(args.rest)
+    return serve.serve(args.rest)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from unfrag import own_flags
 from unfrag.engine import access, drain
 from unfrag.engine.experts.answers import ExpertAnswers
 from unfrag.engine.experts.metrics import FreshMetrics
 from unfrag.engine.health import Health
 from unfrag.engine.vllm import features
 from unfrag.engine.watch import EngineDead, EngineWatch
+from unfrag.flags import ours
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -41,7 +41,7 @@ class UnfragEndpoints:
             app.include_router(router)
             app.add_middleware(Health)
             app.add_middleware(drain.Gate)
-            if own_flags.chosen("--enable-expert-cache") != "off" and features.is_on("expert_cache"):
+            if ours.chosen("--enable-expert-cache") != "off" and features.is_on("expert_cache"):
                 app.add_middleware(ExpertAnswers)
                 app.add_middleware(FreshMetrics)
         except Exception:

@@ -6,8 +6,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from unfrag import own_flags
 from unfrag.engine.vllm import classes, features
+from unfrag.flags import ours
 
 if TYPE_CHECKING:
     from unfrag.engine.endpoints import UnfragEndpoints
@@ -31,15 +31,15 @@ def register() -> None:
                 "/health has no memory_stats"
             )
         _add_methods()
-        if own_flags.chosen("--pool") == "contiguous" and features.is_on("pool"):
+        if ours.chosen("--pool") == "contiguous" and features.is_on("pool"):
             from unfrag.engine.pool import install
 
             install.around_kv_cache_manager(classes.kv_cache_manager())
-        if own_flags.chosen("--compaction") == "on" and features.is_on("compaction"):
+        if ours.chosen("--compaction") == "on" and features.is_on("compaction"):
             from unfrag.engine.pool import live
 
             live.before_each_step(classes.engine_core())
-        if own_flags.chosen("--enable-expert-cache") != "off" and features.is_on("expert_cache"):
+        if ours.chosen("--enable-expert-cache") != "off" and features.is_on("expert_cache"):
             from unfrag.engine.experts import install as experts
 
             experts.around_engine_core(classes.engine_core())

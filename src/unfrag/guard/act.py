@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from unfrag.errors import NotEnoughEvidence
-from unfrag.facts import Metrics
-from unfrag.probes import http
+from unfrag.facts.snapshot import Metrics
+from unfrag.server import http
 
 if TYPE_CHECKING:
     from threading import Event

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from unfrag.files import open_private
-from unfrag.handles import folder_of
+from unfrag.system.files import open_private
+from unfrag.system.handles import folder_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from unfrag import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis, rules
 
 if TYPE_CHECKING:
     from unfrag.guard.audit import Audit

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from unfrag.errors import UsageError
-from unfrag.sentences import sentences
+from unfrag.system.sentences import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable

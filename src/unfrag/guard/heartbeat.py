@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from unfrag.facts import Metrics, Unknown
-from unfrag.probes import http, metrics
+from unfrag.facts.snapshot import Metrics, Unknown
+from unfrag.server import http, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.errors import UsageError
-from unfrag.files import write_atomically
 from unfrag.reports import err
+from unfrag.system.files import write_atomically
 
 if TYPE_CHECKING:
     import argparse

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from unfrag.apply.unfinished import under_way
 from unfrag.errors import UnfragError
-from unfrag.facts import Pool
+from unfrag.facts.snapshot import Pool
 from unfrag.guard.state import Answer, Look
-from unfrag.launchers.unfinished import under_way
-from unfrag.probes import health
+from unfrag.server import health
 
 if TYPE_CHECKING:
     from unfrag.guard.activity import Processes

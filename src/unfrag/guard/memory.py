@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from unfrag.decode import decoded
 from unfrag.errors import UsageError
-from unfrag.files import open_private, private_folder, read_file, write_atomically
 from unfrag.guard.state import State
+from unfrag.system.decode import decoded
+from unfrag.system.files import open_private, private_folder, read_file, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from unfrag import data
-from unfrag.decode import toml_file
 from unfrag.errors import UsageError
 from unfrag.guard.policy import Policy, contradiction
+from unfrag.system import resources
+from unfrag.system.decode import toml_file
 
 _OURS = ("article",)
 _LONGEST = 40  # of a mistyped word that is looked up
@@ -40,7 +40,7 @@ def _said(name: str | None) -> dict[str, Any]:
     if name is None:
         return {}
     if name in _OURS:
-        return data.table(f"policies/{name}.toml")
+        return resources.table("unfrag.guard", f"policies/{name}.toml")
     near = difflib.get_close_matches(name.lower()[:_LONGEST], _OURS, n=1)
     if near and not Path(name).exists():
         raise UsageError(f"--policy {name}: there is no such file; did you mean {near[0]}?")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from unfrag.apply.lock import is_held
 from unfrag.errors import UsageError
-from unfrag.files import read_file
 from unfrag.guard.memory import Remembered
-from unfrag.launchers.lock import is_held
 from unfrag.reports import out, print_json
+from unfrag.system.files import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import socket
 import syslog
 import time
 
-from unfrag.streams import printable
+from unfrag.system.streams import printable
 
 PLACE = "/dev/log"
 _SECONDS = 2.0

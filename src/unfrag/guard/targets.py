@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from unfrag.decode import decoded
 from unfrag.errors import UsageError
-from unfrag.files import read_file
 from unfrag.launchers.place import Place
-from unfrag.probes import http
+from unfrag.server import http
+from unfrag.system.decode import decoded
+from unfrag.system.files import read_file
 
 
 class Target(Place, frozen=True, kw_only=True, forbid_unknown_fields=True):

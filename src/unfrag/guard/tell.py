@@ -8,8 +8,8 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from unfrag.guard import system_log
-from unfrag.sentences import sentences
-from unfrag.streams import printable
+from unfrag.system.sentences import sentences
+from unfrag.system.streams import printable
 
 if TYPE_CHECKING:
     from unfrag.guard.state import Decision

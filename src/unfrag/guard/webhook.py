@@ -11,8 +11,8 @@ import httpx
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.files import private_folder, read_file, write_atomically
-from unfrag.probes.http import parts_of
+from unfrag.server.http import parts_of
+from unfrag.system.files import private_folder, read_file, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """Programs that start and stop a server, behind one protocol: read, plan, restart, status, tail.
 
-A change to one goes through :mod:`unfrag.launchers.change`, which backs up, verifies and takes back.
+A change to one goes through :mod:`unfrag.apply.change`, which backs up, verifies and takes back.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from unfrag.commandline import change_flags, change_words
+from unfrag.flags.line import change_flags, change_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag.launchers.compose import ComposeService
-from unfrag.launchers.supervisor import SupervisorProgram
+from unfrag.launchers.compose.service import ComposeService
+from unfrag.launchers.supervisor.program import SupervisorProgram
 from unfrag.launchers.systemd import SystemdUnit
 from unfrag.redaction import redact
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from unfrag.commandline import read_flags
 from unfrag.errors import NotEnoughEvidence, UnfragError
-from unfrag.own_flags import FLAGS
+from unfrag.flags.line import read_flags
+from unfrag.flags.ours import FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

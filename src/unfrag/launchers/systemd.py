@@ -8,11 +8,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from unfrag.commandline import must_be_short
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.files import read_if_there
+from unfrag.flags.line import must_be_short
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.process import address, command_of
+from unfrag.system.files import read_if_there
 
 _SECONDS = 180.0  # systemd itself waits 90 s before it kills what does not stop
 _JOURNAL_SECONDS = 5.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from unfrag import data
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.system import resources
 
 _ALIASES = {
     "n_routed_experts": ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"),
@@ -107,7 +107,7 @@ def read(raw: Any) -> Architecture:
     if model_type in _ENCODERS:
         raise NotEnoughEvidence(f"{model_type} is an encoder: it keeps no KV cache, so there is nothing to plan")
     assumed: list[str] = []
-    for key, value in data.table("model_defaults.toml").get(model_type, {}).items():
+    for key, value in resources.table("unfrag.plan", "model_defaults.toml").get(model_type, {}).items():
         if not any(alias in config for alias in _ALIASES.get(key, (key,))):
             config[key] = value
             assumed.append(f"{key}={value} (default of {model_type})")

@@ -8,8 +8,8 @@ from functools import cache
 
 import msgspec
 
-from unfrag import data
 from unfrag.errors import UsageError
+from unfrag.system import resources
 
 _LONGEST_NAME = 100
 
@@ -75,7 +75,7 @@ def known() -> tuple[Card, ...]:
     """All of cards.toml, in its order."""
     return tuple(
         Card(row["name"], int(row["memory_gib"] * 2**30), row["capability"], row["bandwidth_gbs"])
-        for row in data.table("cards.toml")["card"]
+        for row in resources.table("unfrag.plan", "cards.toml")["card"]
     )
 
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from unfrag import data
-from unfrag.decode import decoded
 from unfrag.errors import UsageError
-from unfrag.files import read_file
-from unfrag.own_flags import read_bytes
+from unfrag.flags.ours import read_bytes
 from unfrag.plan.advise import BYTES_OF_DTYPE
+from unfrag.system import resources
+from unfrag.system.decode import decoded
+from unfrag.system.files import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unfrag.facts import Pool
+    from unfrag.facts.snapshot import Pool
 
 TOLERANCE = 0.05
 # With these, bytes move between the cache and everything else: how many is known when the server has started.
@@ -93,7 +93,7 @@ def shortfall(pool: Pool | None, expected: int) -> str | None:
 
 def costs(flags: dict[str, str | None]) -> list[str]:
     """What the flags that are set cost, a line each."""
-    known = data.table("levers.toml")
+    known = resources.table("unfrag.plan", "levers.toml")
     found = {flag: known[name]["cost"] for flag in flags if (name := flag.removeprefix("--")) in known}
     if BYTES_OF_DTYPE.get(flags.get("--kv-cache-dtype") or "auto") == 2:
         found["--kv-cache-dtype"] = "16 bits are what auto gives a 16-bit model: it saves nothing"

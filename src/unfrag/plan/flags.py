@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag import data
 from unfrag.errors import UsageError
 from unfrag.plan.estimate import estimate
 from unfrag.reports import size
+from unfrag.system import resources
 
 if TYPE_CHECKING:
     from unfrag.plan.architecture import Architecture
@@ -48,7 +48,7 @@ def flags(a: Architecture, plan: Plan, ask: Ask) -> tuple[Flag, ...]:
     for lever in (*_division(plan), *_sizes(plan, ask), *_model(plan)):
         if lever.value is None:
             continue
-        text = data.table(_LEVERS)[lever.name]
+        text = resources.table("unfrag.plan", _LEVERS)[lever.name]
         saving = _saving(a, plan, msgspec.structs.replace(plan.estimate.choice, **lever.without), ask)
         value = None if lever.bare else lever.value
         found.append(Flag(f"--{lever.name}", value, lever.why, saving, text["cost"], text["not_when"]))
@@ -120,7 +120,7 @@ def considered(a: Architecture, found: tuple[Flag, ...]) -> tuple[Flag, ...]:
     """Levers that the plan leaves alone, each with the reason; ``why`` says it."""
     used = {flag.flag for flag in found}
     left: list[Flag] = []
-    for name, text in data.table(_LEVERS).items():
+    for name, text in resources.table("unfrag.plan", _LEVERS).items():
         if f"--{name}" in used or "instead" not in text:
             continue
         if (name == "enable-expert-parallel" and not a.experts) or (

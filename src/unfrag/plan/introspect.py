@@ -16,11 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from unfrag import paths, vllm_version
-from unfrag.decode import decoded
 from unfrag.errors import UsageError
-from unfrag.facts import Unknown
-from unfrag.files import read_file, write_atomically
+from unfrag.facts.snapshot import Unknown
+from unfrag.server import vllm_version
+from unfrag.system import paths
+from unfrag.system.decode import decoded
+from unfrag.system.files import read_file, write_atomically
 
 _TIMEOUT_SECONDS = 90
 # What a build without the right kernels says; a wrong configuration is a ValueError or pydantic's.

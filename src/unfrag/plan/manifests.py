@@ -7,7 +7,7 @@ import re
 import shlex
 
 from unfrag.errors import UsageError
-from unfrag.templates import render
+from unfrag.system.templates import render
 
 KINDS = ("supervisor", "systemd", "compose", "kubernetes")
 IMAGE = "vllm/vllm-openai:v0.32.0"
@@ -29,7 +29,8 @@ def manifest(kind: str, words: list[str], cards: int, servers: int = 1, warning:
     if any(ord(char) < ord(" ") or char == "\x7f" for word in words for char in word):
         raise UsageError(f"--as {kind}: a line break or another control character cannot stand in a manifest")
     return render(
-        f"manifests/{kind}.j2",
+        "unfrag.plan",
+        f"templates/{kind}.j2",
         {"json": _json, "supervisor": _supervisor, "systemd": _systemd, "compose": _compose},
         words=words,
         model=model,

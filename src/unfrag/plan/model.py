@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import msgspec
 
-from unfrag import paths
-from unfrag.decode import decoded
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.files import read_file, write_atomically
+from unfrag.system import paths
+from unfrag.system.decode import decoded
+from unfrag.system.files import read_file, write_atomically
 
 _LARGEST, _LARGEST_INDEX = 8 << 20, 64 << 20
 _INDEX = "model.safetensors.index.json"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from unfrag import vllm_version
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.server import vllm_version
 
 _TIMEOUT_SECONDS = 600
 UNIT = 512  # tokens behind one hash id of a trace in Mooncake's format

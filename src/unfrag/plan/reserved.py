@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag.facts import Gpus, Metrics, Pool, Unknown
+from unfrag.facts.snapshot import Gpus, Metrics, Pool, Unknown
 
 if TYPE_CHECKING:
-    from unfrag.facts import Snapshot
+    from unfrag.facts.snapshot import Snapshot
 
 _GIB = 2**30
 _KEEP = _GIB  # on a card, for peaks that were not seen yet

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.bench.result import read_result
-from unfrag.decode import line_of_json
 from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.system.decode import line_of_json
 
 if TYPE_CHECKING:
     from pathlib import Path

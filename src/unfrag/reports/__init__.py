@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.console import Console
 
-from unfrag.streams import escaped, printable
+from unfrag.system.streams import escaped, printable
 
 if TYPE_CHECKING:
     from rich.text import Text

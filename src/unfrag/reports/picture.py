@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.reports import size
-from unfrag.templates import render
+from unfrag.system.templates import render
 
 if TYPE_CHECKING:
     from unfrag.plan.cards import Card
@@ -65,4 +65,4 @@ def svg(plan: Estimate, card: Card, count: int, model: str) -> str:
         )
         left += width
     title = f"{model}: {count} x {card.name}, {size(card.memory_bytes)} each"
-    return render("picture.svg.j2", markup=True, title=title, parts=drawn, cards=min(count, 32))
+    return render("unfrag.reports", "picture.svg.j2", markup=True, title=title, parts=drawn, cards=min(count, 32))

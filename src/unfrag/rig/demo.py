@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag import collect, diagnosis, rules
+from unfrag.apply import change
+from unfrag.apply.history import History
+from unfrag.apply.program import Server
 from unfrag.bench.load import LoadGenerator
 from unfrag.bench.result import Result
 from unfrag.bench.run import BenchPlan, bench
 from unfrag.bench.workload import Workload, generate, token_counter
+from unfrag.doctor import collect, diagnosis, rules
 from unfrag.errors import NotEnoughEvidence
-from unfrag.facts import Pool
-from unfrag.launchers import Edit, change
-from unfrag.launchers.history import History
-from unfrag.launchers.server import Server
+from unfrag.facts.snapshot import Pool
+from unfrag.launchers import Edit
 from unfrag.plan.advise import Advice, advise
-from unfrag.probes import http
 from unfrag.rig.environment import SERVED_NAME
 from unfrag.rig.server import Rig
+from unfrag.server import http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,8 +6,8 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commandline import change_flags
-from unfrag.vllm_plugins import VARIABLE, with_unfrag
+from unfrag.flags.line import change_flags
+from unfrag.server.vllm_plugins import VARIABLE, with_unfrag
 
 if TYPE_CHECKING:
     from pathlib import Path

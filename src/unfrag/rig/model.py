@@ -13,8 +13,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from unfrag.paths import cache_dir
-from unfrag.prose import corpus
+from unfrag.bench.corpus import corpus
+from unfrag.system.paths import cache_dir
 
 SEED = 20260208
 VOCAB_SIZE = 8192

@@ -19,14 +19,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from unfrag.commandline import change_flags
 from unfrag.errors import NeverReady, NotEnoughEvidence
-from unfrag.launchers.rpc import Supervisord
-from unfrag.launchers.supervisor import SupervisorProgram
+from unfrag.flags.line import change_flags
+from unfrag.launchers.supervisor.program import SupervisorProgram
+from unfrag.launchers.supervisor.rpc import Supervisord
 from unfrag.rig import environment, gpu_defaults
 from unfrag.rig.model import ensure_model
-from unfrag.session import Session
-from unfrag.waiting import tail, wait_ready
+from unfrag.server.ready import tail, wait_ready
+from unfrag.system.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from unfrag import own_flags
 from unfrag.engine.experts.live import ExpertCache, Options, Refused
 from unfrag.engine.vllm import moe
+from unfrag.flags import ours
 
 logger = logging.getLogger("vllm.unfrag")
 
@@ -19,9 +19,9 @@ _HARMLESS = ("compute_weight_checksums", "check_health", "synchronize_device", "
 
 def from_flags() -> Options:
     """What `unfrag serve` was told, by this process's environment."""
-    file = own_flags.chosen("--expert-cache-file")
-    limit = own_flags.chosen("--expert-cache-bytes")
-    return Options(own_flags.chosen("--enable-expert-cache"), own_flags.read_bytes(limit), Path(file) if file else None)
+    file = ours.chosen("--expert-cache-file")
+    limit = ours.chosen("--expert-cache-bytes")
+    return Options(ours.chosen("--enable-expert-cache"), ours.read_bytes(limit), Path(file) if file else None)
 
 
 def around_engine_core(engine_core_class: Any) -> None:

@@ -1,6 +1,6 @@
 """Prints every flag of the installed vLLM's server, a line each, with the values that it can take where they are few.
 
-That is the data of ``unfrag/vllm_flags.py``: ``--dtype auto|bfloat16|…``.
+That is the data of ``unfrag/flags/check.py``: ``--dtype auto|bfloat16|…``.
 """
 
 from __future__ import annotations

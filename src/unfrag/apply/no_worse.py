@@ -1,0 +1,39 @@
+"""A server after a change against itself before: what it is diagnosed with now and was not then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unfrag.doctor import collect, diagnosis, rules
+from unfrag.facts.snapshot import Pool
+
+if TYPE_CHECKING:
+    from unfrag.facts.snapshot import Finding, Snapshot
+
+
+class Before:
+    """Looks at the server at once. ``fail_on``: the least severity that counts, or "never"."""
+
+    def __init__(self, url: str, fail_on: str) -> None:
+        self._fail_on = fail_on
+        snapshot = collect.live(collect.Asked(url))
+        self.pool = snapshot.pool if isinstance(snapshot.pool, Pool) else None
+        self._was = {found.cause: found.severity for found in _findings(snapshot)}
+
+    def worse(self, url: str) -> list[str]:
+        """Findings that are new or graver, a line each."""
+        if self._fail_on == "never":
+            return []
+        now = _findings(collect.live(collect.Asked(url)))
+        return [f"{found.cause} ({found.severity}): {found.summary}" for found in now if self._is_worse(found)]
+
+    def _is_worse(self, found: Finding) -> bool:
+        rank = rules.SEVERITIES.index
+        if rank(found.severity) < rank(self._fail_on):
+            return False
+        was = self._was.get(found.cause)
+        return was is None or rank(found.severity) > rank(was)
+
+
+def _findings(snapshot: Snapshot) -> tuple[Finding, ...]:
+    return diagnosis.diagnose(snapshot, rules.load_thresholds()).findings

@@ -1,0 +1,114 @@
+"""Back to the file from before a recorded change, or forward again to what a change wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from unfrag.apply.change import Change, needs_a_human
+from unfrag.apply.history import History, Kept, digest, edited_after, left_by
+from unfrag.apply.lock import only_one
+from unfrag.errors import RollbackFailed, RolledBack, UnfragError, UsageError
+from unfrag.launchers import Edit
+from unfrag.system.files import put_back
+from unfrag.system.session import undisturbed
+
+if TYPE_CHECKING:
+    from unfrag.apply.program import Server
+    from unfrag.launchers import LaunchSpec
+
+
+def rollback(server: Server, kept: Kept) -> None:
+    """Go back to the file from before a recorded change, whatever changes came after it, and restart.
+
+    Raises:
+        UsageError: the file is not as unfrag left it, or somebody's edit would be lost; nothing was changed.
+        NotEnoughEvidence: the launcher does not answer; nothing was changed.
+        RolledBack: the server of the old file does not come up, so what a healthy server ran with is back.
+        RollbackFailed: the old file is back, no server came up with it, and none was healthy before; or what was
+            healthy did not come up again.
+    """
+    history, launcher = server.history, server.launcher
+    content = history.before(kept)
+    with only_one(launcher.read().path):
+        spec = launcher.read()
+        changes = _untouched_since(spec, kept, history)
+        was_healthy = server.is_healthy()
+        later = changes[[one.id for one in changes].index(kept.id) :]
+        history.mark(kept, "going back")
+        put_back(spec.path, content)
+        failed: BaseException | None = None
+        try:
+            server.restart()
+        except BaseException as fault:
+            if was_healthy:
+                _stay(server, spec, kept, fault)
+            failed = fault
+        for one in reversed(later):  # what stands in the file now is marked last
+            if one.state == "applied" or one.id == kept.id:
+                history.mark(one, "rolled back")
+        if isinstance(failed, UnfragError):
+            raise _down(failed, kept) from failed
+        if failed is not None:
+            raise failed
+
+
+def _stay(server: Server, spec: LaunchSpec, kept: Kept, fault: BaseException) -> NoReturn:
+    """Put back what a healthy server ran with until the rollback. Raises RolledBack, or RollbackFailed."""
+    why = f"the server of the old file did not come up: {fault}" if isinstance(fault, UnfragError) else "interrupted"
+    server.progress("putting back what ran before")
+    with undisturbed():
+        put_back(spec.path, spec.content)
+        try:
+            server.rescue()
+        except UnfragError as worse:
+            raise RollbackFailed(
+                f"{why}\nWhat ran before is in the file again, but did not come up either: {worse}{needs_a_human(kept)}"
+            ) from worse
+        finally:
+            server.history.mark(kept, kept.state)
+    raise RolledBack(f"{why}\nSo nothing was taken back: the file and the server are as they were") from fault
+
+
+def bring_up(server: Server, kept: Kept) -> bool:
+    """Start a server that is not healthy with the file that ``kept`` left; False: it was healthy, nothing was done.
+
+    Raises:
+        NotEnoughEvidence: the launcher does not answer.
+        RollbackFailed: it does not come up.
+    """
+    with only_one(server.launcher.read().path):
+        if server.is_healthy():
+            return False
+        try:
+            server.restart()
+        except UnfragError as fault:
+            raise _down(fault, kept) from fault
+        return True
+
+
+def forward(spec: LaunchSpec, kept: Kept, history: History) -> Change:
+    """What a change wrote before it was taken back, as a change to be applied anew. Raises UsageError."""
+    content = history.after(kept)
+    if content != spec.content:
+        _untouched_since(spec, kept, history)
+    return Change(spec, content, Edit(kept.flags, kept.removed))
+
+
+def _down(fault: UnfragError, kept: Kept) -> RollbackFailed:
+    return RollbackFailed(f"the old file is back, but its server did not come up: {fault}{needs_a_human(kept)}")
+
+
+def _untouched_since(spec: LaunchSpec, kept: Kept, history: History) -> list[Kept]:
+    """Every change of this program. Raises UsageError: somebody else's edit since ``kept`` would be lost."""
+    changes = history.of(spec.path, spec.program)
+    edited = ""
+    if digest(spec.content) != left_by(changes):
+        edited = "since unfrag last wrote it"
+    elif (later := edited_after(kept, changes)) is not None:
+        edited = f"between {kept.id} and {later.id}"
+    if edited:
+        raise UsageError(
+            f"{spec.path} was edited {edited}, and that would be lost: nothing was changed. Edit it by hand; what "
+            "stood there is under its id in the folder of changes, which --list names"
+        )
+    return changes

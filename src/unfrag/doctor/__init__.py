@@ -1,0 +1,1 @@
+"""From evidence to a diagnosis: probes collect, the ledger adds up, rules judge."""

@@ -1,0 +1,1 @@
+"""What several rules share: evidence that still counts, growth, other engines' words."""

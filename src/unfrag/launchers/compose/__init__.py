@@ -1,0 +1,1 @@
+"""Services of docker compose and podman-compose."""

@@ -1,0 +1,1 @@
+"""This machine: files, folders, child processes, and what is read from them."""
