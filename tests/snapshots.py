@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from unfrag.facts.snapshot import Pool, Snapshot, Unknown
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Snapshot
+from unfrag.facts.values import Unknown
 
 _UNKNOWN = Unknown("not part of this test")
 

@@ -17,7 +17,8 @@ from tests.snapshots import a_snapshot
 from unfrag.doctor import collect, diagnosis, ledger, rules
 from unfrag.doctor.probes import allocator, launch, nvidia_smi, series
 from unfrag.doctor.probes.log import parse
-from unfrag.facts.snapshot import NO_ANSWER, Gpus, Launch, Unknown
+from unfrag.facts.snapshot import Gpus, Launch
+from unfrag.facts.values import NO_ANSWER, Unknown
 from unfrag.server import health, http, metrics
 
 WORDS = st.sampled_from(

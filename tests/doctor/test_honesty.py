@@ -11,7 +11,8 @@ from unfrag import cli
 from unfrag.doctor import diagnosis, rules
 from unfrag.doctor.probes import launch
 from unfrag.doctor.probes.log import parse
-from unfrag.facts.snapshot import NO_ANSWER, Launch, Metrics, Unknown
+from unfrag.facts.snapshot import Launch, Metrics
+from unfrag.facts.values import NO_ANSWER, Unknown
 from unfrag.flags.check import check
 
 TIGHT = ("300.00 MiB", "100.00 MiB", "20.00 MiB", "79.10 GiB", "77.00 GiB")

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from tests.snapshots import a_pool, a_snapshot
 from unfrag.doctor import ledger
-from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus, Rank, Unknown
+from unfrag.facts.memory_stats import Rank
+from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus
+from unfrag.facts.values import Unknown
 
 GIB = 2**30
 sizes = st.integers(0, 200 * GIB)

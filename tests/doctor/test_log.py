@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unfrag.doctor.probes.log import parse, read, source
-from unfrag.facts.snapshot import Unknown
+from unfrag.facts.values import Unknown
 
 if sys.version_info >= (3, 14):
     from compression import zstd

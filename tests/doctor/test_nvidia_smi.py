@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unfrag.doctor.probes.nvidia_smi import parse
-from unfrag.facts.snapshot import Gpus, Unknown
+from unfrag.facts.snapshot import Gpus
+from unfrag.facts.values import Unknown
 
 MIB = 1024 * 1024
 

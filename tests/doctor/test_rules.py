@@ -6,7 +6,8 @@ from tests.snapshots import a_pool, a_snapshot
 from unfrag.doctor import rules
 from unfrag.doctor.probes.log import parse
 from unfrag.errors import UsageError
-from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus, Launch, Metrics, Rank
+from unfrag.facts.memory_stats import Rank
+from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus, Launch, Metrics
 
 GIB = 2**30
 TORCH = (

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.plan.test_estimate import GLM_FLASH, LLAMA_8B
-from unfrag.facts.snapshot import Unknown
+from unfrag.facts.values import Unknown
 from unfrag.plan import architecture, introspect, kv, weights
 
 QWEN3_MOE = {

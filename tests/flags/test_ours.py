@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from unfrag import cli
 from unfrag.flags import ours
+from unfrag.units import read_size
 
 
 @pytest.mark.parametrize("words", [["--pool", "contiguous"], ["--pool=contiguous"]])
@@ -42,7 +43,7 @@ def test_the_expert_cache_is_on_when_its_flag_is_bare():
         "UNFRAG_EXPERT_CACHE_BYTES": "1.5GiB",
         "UNFRAG_EXPERT_CACHE_FILE": "/var/lib/routes",
     }
-    assert ours.read_bytes("1.5GiB") == 3 << 29
+    assert read_size("1.5GiB") == 3 << 29
     assert ours.split(["--enable-expert-cache=observe"])[1] == {"UNFRAG_EXPERT_CACHE": "observe"}
 
 

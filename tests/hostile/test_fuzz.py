@@ -12,7 +12,8 @@ from tests.hostile.makers import MODEL
 from tests.snapshots import a_snapshot
 from unfrag.doctor import diagnosis, ledger, rules
 from unfrag.errors import UnfragError
-from unfrag.facts.snapshot import Pool, Unknown
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.values import Unknown
 from unfrag.launchers.compose.service import ComposeService, yaml_file
 from unfrag.launchers.supervisor.program import ini
 from unfrag.plan import architecture, cards, flags, search, workload

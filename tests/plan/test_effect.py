@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unfrag.errors import UsageError
-from unfrag.facts.snapshot import Pool
+from unfrag.facts.memory_stats import Pool
 from unfrag.plan import effect
 
 # 256 blocks of 32 tokens and the null block, 4 KiB a token.

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tests.snapshots import a_pool, a_snapshot
 from unfrag.bench.result import MaxConcurrency, Result
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.facts.snapshot import Gpu, Gpus, Metrics, Rank, Unknown
+from unfrag.facts.memory_stats import Rank
+from unfrag.facts.snapshot import Gpu, Gpus, Metrics
+from unfrag.facts.values import Unknown
 from unfrag.plan import reserved, workload
 
 GIB = 2**30

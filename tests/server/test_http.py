@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unfrag.facts.snapshot import Metrics, Pool, Unknown
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Metrics
+from unfrag.facts.values import Unknown
 from unfrag.server import health, http
 from unfrag.server import metrics as metrics_text
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unfrag.doctor import collect, diagnosis, rules
-from unfrag.facts.snapshot import Pool
+from unfrag.facts.memory_stats import Pool
 
 if TYPE_CHECKING:
-    from unfrag.facts.snapshot import Finding, Snapshot
+    from unfrag.facts.finding import Finding
+    from unfrag.facts.snapshot import Snapshot
 
 
 class Before:

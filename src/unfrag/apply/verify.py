@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from unfrag.facts.snapshot import Metrics, Unknown
+from unfrag.facts.snapshot import Metrics
+from unfrag.facts.values import Unknown
 from unfrag.flags.line import read_flags
 from unfrag.redaction.names import is_secret
 from unfrag.server import http

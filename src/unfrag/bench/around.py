@@ -10,7 +10,7 @@ from unfrag.bench.compare import compare
 from unfrag.bench.load import LoadGenerator
 from unfrag.bench.workload import generate, token_counter
 from unfrag.errors import NotEnoughEvidence
-from unfrag.facts.snapshot import Unknown
+from unfrag.facts.values import Unknown
 from unfrag.reports.text.comparison import table
 from unfrag.server import http
 

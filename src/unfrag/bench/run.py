@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from unfrag.bench.result import MaxConcurrency, Repeat, Result, Trial, summarise
 from unfrag.bench.sampler import Sampler
 from unfrag.doctor.probes import launch
-from unfrag.facts.snapshot import Launch, Metrics, Pool, Unknown
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Launch, Metrics
+from unfrag.facts.values import Unknown
 from unfrag.redaction import redact
 from unfrag.server import http
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from unfrag.facts.snapshot import Metrics, Pool
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Metrics
 from unfrag.server import http
 
 if TYPE_CHECKING:

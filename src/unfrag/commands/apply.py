@@ -133,7 +133,7 @@ def _before(planned: Change, launcher: Launcher, fail_on: str) -> Before | None:
 
 def _checks(before: Before | None, planned: Change, expected: int | None, say: Callable[[str], object]) -> list[Check]:
     """What must hold afterwards: as many KV tokens as expected, and no new finding. Says what is expected."""
-    from unfrag.facts.snapshot import Pool
+    from unfrag.facts.memory_stats import Pool
     from unfrag.flags.line import read_flags
     from unfrag.plan import effect
     from unfrag.server import http

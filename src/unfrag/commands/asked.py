@@ -88,7 +88,7 @@ def _judged(planned: Change, now: dict[str, str | None]) -> list[str]:
     """What is to be said of flags that are not asked for. Raises UsageError: one that is asked for is wrong."""
     from unfrag.doctor.probes import launch
     from unfrag.errors import UsageError
-    from unfrag.facts.snapshot import Unknown
+    from unfrag.facts.values import Unknown
     from unfrag.flags import check
     from unfrag.flags.line import flag_name
     from unfrag.server import http

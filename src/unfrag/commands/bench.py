@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.bench.load import LoadGenerator
     from unfrag.bench.workload import generate, load_jsonl, token_counter
     from unfrag.errors import NotEnoughEvidence
-    from unfrag.facts.snapshot import Unknown
+    from unfrag.facts.values import Unknown
     from unfrag.reports import err, out, print_json
     from unfrag.reports.text.comparison import table
     from unfrag.server import http

@@ -37,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
 
     from unfrag.doctor import capture, diagnosis, rules
     from unfrag.errors import NotEnoughEvidence, UsageError
-    from unfrag.reports import Paper, err, out, print_json, size
+    from unfrag.reports import Paper, err, out, print_json
     from unfrag.reports.text.diagnosis import render
+    from unfrag.units import size
 
     snapshot = evidence.collect(args)
     if not diagnosis.has_evidence(snapshot):

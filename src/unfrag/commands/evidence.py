@@ -84,7 +84,7 @@ def _file_in(folder: Path) -> str:
 
 def nothing(args: argparse.Namespace, snapshot: Snapshot) -> str:
     """Where there was nothing, and what to do next."""
-    from unfrag.facts.snapshot import Unknown
+    from unfrag.facts.values import Unknown
 
     if args.evidence:
         return f"at {snapshot.target}; add health.json or log.txt"
@@ -109,6 +109,6 @@ def _unasked(args: argparse.Namespace, snapshot: Snapshot) -> str:
 
 
 def _why(snapshot: Snapshot) -> str:
-    from unfrag.facts.snapshot import Unknown
+    from unfrag.facts.values import Unknown
 
     return next((fact.why for fact in (snapshot.pool, snapshot.metrics) if isinstance(fact, Unknown)), "no answer")

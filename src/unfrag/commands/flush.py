@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     import httpx
 
     from unfrag.errors import NotEnoughEvidence
-    from unfrag.facts.snapshot import Pool
+    from unfrag.facts.memory_stats import Pool
     from unfrag.reports import out, print_json
     from unfrag.server import http
 

@@ -182,8 +182,8 @@ def _named(args: argparse.Namespace) -> list[Target]:
     import msgspec
 
     from unfrag.errors import UsageError
-    from unfrag.flags.ours import read_bytes
     from unfrag.guard.targets import Target, checked, from_dns, from_file
+    from unfrag.units import read_size
 
     named = [flag for flag in _NAMES if getattr(args, flag) is not None]
     if len(named) > 1:
@@ -193,7 +193,7 @@ def _named(args: argparse.Namespace) -> list[Target]:
     if args.dns is not None:
         return from_dns(args.dns)
     try:
-        limit = read_bytes(args.memory_limit) if args.memory_limit else None
+        limit = read_size(args.memory_limit) if args.memory_limit else None
     except ValueError as fault:
         raise UsageError(f"--memory-limit: {fault}; give one such as 12GiB") from fault
     where = msgspec.structs.asdict(place(args))

@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 
-_SCALE = {"": 1, "k": 1000, "m": 1_000_000, "K": 1 << 10, "M": 1 << 20}  # as vLLM's human_readable_int
+from unfrag.units import read_count
 
 
 def count(text: str) -> int:
@@ -23,7 +23,7 @@ def _whole(text: str, most: int) -> int:
     found = re.fullmatch(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?([kmKM]?)", text.strip())
     if found is None or (found[2] and found[3] not in ("k", "m")):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number; write 4096, 32k or 32K")
-    value = round(float(f"{found[1]}.{found[2] or 0}") * _SCALE[found[3]])
+    value = round(read_count(found[0]))
     if not 1 <= value <= most:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not between 1 and {most:,}")
     return value

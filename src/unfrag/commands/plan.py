@@ -10,7 +10,7 @@ from unfrag.commands.numbers import count, share, tokens
 if TYPE_CHECKING:
     import argparse
 
-    from unfrag.facts.snapshot import Unknown
+    from unfrag.facts.values import Unknown
     from unfrag.plan.architecture import Architecture
     from unfrag.plan.estimate import Choice
     from unfrag.plan.model import Model
@@ -243,7 +243,7 @@ def _replay(args: argparse.Namespace, plan: Plan, ask: Ask) -> Replay:
 def _asked(found: Model, shape: Architecture, args: argparse.Namespace, plan: Plan, ask: Ask) -> tuple[Plan, str]:
     """The plan with the best word on its weights (vLLM's, the checkpoint's, the formula's), and whose it is."""
 
-    from unfrag.facts.snapshot import Unknown
+    from unfrag.facts.values import Unknown
     from unfrag.plan import estimate, introspect, search, weights
     from unfrag.server import vllm_version
 

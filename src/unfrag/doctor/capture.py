@@ -15,7 +15,8 @@ import msgspec
 
 from unfrag.doctor.probes.log.source import Source
 from unfrag.errors import UsageError
-from unfrag.facts.snapshot import Snapshot, Unknown
+from unfrag.facts.snapshot import Snapshot
+from unfrag.facts.values import Unknown
 from unfrag.redaction import TAKEN, redact
 from unfrag.redaction.allowed.facts import allow_facts
 from unfrag.redaction.allowed.log import Log, allow_log

@@ -12,7 +12,9 @@ import msgspec
 from unfrag.doctor.probes import allocator, host, isolation, launch, log, nvidia_smi, nvml, series
 from unfrag.errors import UsageError
 from unfrag.facts.log import Log
-from unfrag.facts.snapshot import NO_ANSWER, NOT_GIVEN, Gpus, Isolation, Launch, Metrics, Pool, Snapshot, Unknown
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Gpus, Isolation, Launch, Metrics, Snapshot
+from unfrag.facts.values import NO_ANSWER, NOT_GIVEN, Unknown
 from unfrag.server import health, metrics
 from unfrag.system.decode import decoded
 

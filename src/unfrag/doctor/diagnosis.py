@@ -10,7 +10,9 @@ import msgspec
 from unfrag.doctor import ledger, rules
 from unfrag.doctor.ledger import Card
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Snapshot, Unknown, unknowns
+from unfrag.facts.finding import Finding
+from unfrag.facts.snapshot import Snapshot, unknowns
+from unfrag.facts.values import Unknown
 from unfrag.redaction import redact
 
 SCHEMA_VERSION = 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Gpu, Pool, Rank, Snapshot, Unknown
-from unfrag.reports import size
+from unfrag.facts.memory_stats import Pool, Rank
+from unfrag.facts.values import Unknown
+from unfrag.units import size
+
+if TYPE_CHECKING:
+    from unfrag.facts.snapshot import Gpu, Snapshot
 
 _ROUNDING = 64 << 20  # the message prints GiB with two decimals
 

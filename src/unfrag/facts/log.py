@@ -10,7 +10,8 @@ from typing import Annotated
 
 import msgspec
 
-Number = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
+from unfrag.facts.values import Number
+
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
 
 

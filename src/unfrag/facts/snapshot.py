@@ -5,80 +5,11 @@ Sizes are bytes. A fact that could not be had is :class:`Unknown` with the reaso
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import msgspec
 
-from unfrag.facts.log import Log, Number
-
-NOT_GIVEN = "not given"
-NO_ANSWER = "no answer"
-NO_SERVER = "cannot connect"
-
-
-class Unknown(msgspec.Struct, frozen=True, tag=True):
-    """A missing fact. False, prints as "unknown"."""
-
-    why: str
-
-    def __bool__(self) -> bool:
-        return False
-
-    def __str__(self) -> str:
-        return "unknown"
-
-
-Bytes = Annotated[int, msgspec.Meta(ge=-(2**60), le=2**60)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Severity = Literal["critical", "warning", "info"]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-
-
-class Rank(msgspec.Struct, frozen=True):
-    """Memory of one worker, from the plugin; None where its device cannot say."""
-
-    rank: int
-    device: str
-    total_bytes: Bytes | None = None
-    allocated_bytes: Bytes | None = None
-    reserved_bytes: Bytes | None = None
-    inactive_split_bytes: Bytes | None = None
-    largest_free_segment_bytes: Bytes | None = None
-    non_torch_bytes: Bytes | None = None
-    weights_bytes: Bytes | None = None
-    resident_bytes: Bytes | None = None
-    budget_bytes: Bytes | None = None
-
-
-class Pool(msgspec.Struct, frozen=True, tag=True):
-    """``memory_stats`` of ``/health``. Keys of the article come first; a server that has only those is read too."""
-
-    gpu_cache_usage: Share
-    free_blocks: Count
-    largest_free_block: Count
-    block_size_bytes: Count | None = None
-    block_size_tokens: Count | None = None
-    total_blocks: Count | None = None
-    pinned_blocks: Count | None = None
-    cached_blocks: Count | None = None
-    fragmentation_ratio: Share | None = None
-    free_runs: Count | None = None
-    tail_waste_tokens: Count | None = None
-    steps: Count | None = None
-    age_seconds: Seconds | None = None
-    kv_connector: str | None = None
-    ranks: tuple[Rank, ...] = ()
-
-    @property
-    def capacity_tokens(self) -> int | None:
-        """Tokens that fit on one rank; None when the server does not say."""
-        return self.total_blocks * self.block_size_tokens if self.total_blocks and self.block_size_tokens else None
-
-    @property
-    def capacity_bytes(self) -> int | None:
-        """Bytes of the pool on one rank, the null block included; None when the server does not say."""
-        return (self.total_blocks + 1) * self.block_size_bytes if self.total_blocks and self.block_size_bytes else None
+from unfrag.facts.log import Log
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.values import Bytes, Number, Unknown
 
 
 class Metrics(msgspec.Struct, frozen=True, tag=True):
@@ -233,21 +164,3 @@ def unknowns(snapshot: Snapshot) -> list[tuple[str, str]]:
     """(fact, why it is missing), in the order of the fields; not what only pasted evidence can have."""
     values = [(name, getattr(snapshot, name)) for name in snapshot.__struct_fields__ if name not in _PASTED_ONLY]
     return [(name, value.why) for name, value in values if isinstance(value, Unknown)]
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One judgement of one rule. ``severity`` is critical, warning or info; ``confidence`` is 0 to 1.
-
-    ``summary`` says what was seen, ``meaning`` what that means, ``harmless`` when to leave it alone,
-    ``fixes`` what to do next, the best first.
-    """
-
-    id: str
-    cause: str
-    severity: Severity
-    confidence: Share
-    summary: str
-    evidence: tuple[str, ...]
-    fixes: tuple[str, ...]
-    meaning: str = ""
-    harmless: str = ""

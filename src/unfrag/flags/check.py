@@ -17,7 +17,7 @@ from unfrag.server import vllm_version
 from unfrag.system import resources
 
 if TYPE_CHECKING:
-    from unfrag.facts.snapshot import Unknown
+    from unfrag.facts.values import Unknown
 
 LISTED = ("0.32",)
 # Other engines' flags in a vLLM line, and what guides made up.

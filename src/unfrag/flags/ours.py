@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from typing import NamedTuple
 
 from unfrag.errors import UsageError
+from unfrag.units import read_size
 
 logger = logging.getLogger("vllm.unfrag")
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 class Flag(NamedTuple):
@@ -64,10 +62,17 @@ def split(words: list[str]) -> tuple[list[str], dict[str, str]]:
 
 def _wrong(flag: Flag, value: str) -> str | None:
     if flag.kind == "bytes":
-        return None if _bytes(value) else "give a number of bytes, or one with a unit such as 256MiB"
+        return None if _is_size(value) else "give a number of bytes, or one with a unit such as 256MiB"
     if flag.kind == "path":
         return "give a file's path" if not value or value.startswith("-") else None
     return None if value in flag.values else f"choose one of {', '.join(flag.values)}"
+
+
+def _is_size(value: str) -> bool:
+    try:
+        return read_size(value) > 0
+    except ValueError:
+        return False
 
 
 def chosen(name: str) -> str:
@@ -78,20 +83,3 @@ def chosen(name: str) -> str:
         return said
     logger.warning("unfrag: %s=%s: %s. It counts as %s.", flag.variable, said, _wrong(flag, said), flag.values[0])
     return flag.values[0]
-
-
-def read_bytes(size: str) -> int:
-    """``268435456``, ``256MiB``, ``256M``, ``1.5g``: bytes, by powers of 1024.
-
-    Raises:
-        ValueError: it is no size.
-    """
-    found = _bytes(size)
-    if found is None:
-        raise ValueError(f"{size} is no size")
-    return found
-
-
-def _bytes(size: str) -> int | None:
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmgt]?)(?:i?b)?", size.strip(), re.IGNORECASE | re.ASCII)
-    return int(float(match[1]) * _UNITS[match[2].lower()]) if match else None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from unfrag.facts.snapshot import Metrics, Unknown
+from unfrag.facts.snapshot import Metrics
+from unfrag.facts.values import Unknown
 from unfrag.server import http, metrics
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import httpx
 
 from unfrag.apply.unfinished import under_way
 from unfrag.errors import UnfragError
-from unfrag.facts.snapshot import Pool
+from unfrag.facts.memory_stats import Pool
 from unfrag.guard.state import Answer, Look
 from unfrag.server import health
 

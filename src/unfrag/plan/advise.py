@@ -9,7 +9,7 @@ import msgspec
 from unfrag.errors import NotEnoughEvidence
 
 if TYPE_CHECKING:
-    from unfrag.facts.snapshot import Pool
+    from unfrag.facts.memory_stats import Pool
 
 # vLLM's CPU kernels want multiples of 32; on GPUs 16 and 32 are both common.
 _BLOCK_TOKENS = 32

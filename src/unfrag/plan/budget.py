@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from unfrag.units import GIB
+
 if TYPE_CHECKING:
     from unfrag.plan.architecture import Architecture
     from unfrag.plan.cards import Card
 
-_GIB = 2**30
 _LOGIT_COPIES = 7.0  # float32 logits, sorted copy, indices of 8 bytes, probabilities, temporaries
 _GRAPHS_SET_ASIDE_FROM = (0, 21)
 _DEFAULT_UTILIZATION_ROSE = (0, 20)
@@ -63,10 +64,10 @@ def estimate(
     sampler = _LOGIT_COPIES * seqs * vocab * 4
     layer = step_tokens * (6 * hidden + 4 * inner) * 2
     activation = int(sampler + layer)
-    graphs = 0 if eager else int((0.25 + 0.02 * min(tp, 8) + 0.008 * a.depth) * _GIB)
-    non_torch = int((0.15 if tp == 1 else 0.5) * _GIB)
+    graphs = 0 if eager else int((0.25 + 0.02 * min(tp, 8) + 0.008 * a.depth) * GIB)
+    non_torch = int((0.15 if tp == 1 else 0.5) * GIB)
     return Budget(
-        activation=Range(int(activation * 0.5), activation, int(activation * 1.7) + _GIB // 4),
+        activation=Range(int(activation * 0.5), activation, int(activation * 1.7) + GIB // 4),
         graphs=Range(0 if eager else graphs // 4, graphs, graphs * 4),
         non_torch=Range(non_torch // 3, non_torch, non_torch * 2),
         graphs_set_aside=version >= _GRAPHS_SET_ASIDE_FROM and not eager,

@@ -10,6 +10,7 @@ import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.system import resources
+from unfrag.units import GIB
 
 _LONGEST_NAME = 100
 
@@ -30,7 +31,7 @@ class Card(msgspec.Struct, frozen=True):
     @property
     def large(self) -> bool:
         """Does vLLM take its larger defaults (1,024 requests, 8,192 tokens a step) on it?"""
-        return self.memory_bytes >= 70 * 2**30 and "a100" not in self.name.lower()
+        return self.memory_bytes >= 70 * GIB and "a100" not in self.name.lower()
 
 
 def find(name: str) -> Card | None:
@@ -44,7 +45,7 @@ def named(name: str | None, gib: float | None) -> Card:
     if gib is not None:
         if not 1 <= gib <= 4096:
             raise UsageError(f"--gpu-memory {gib:g} is no size of a card in GiB")
-        return Card(name or "card", int(gib * 2**30))
+        return Card(name or "card", int(gib * GIB))
     if name is None:
         raise UsageError("which card? --gpu NAME, or --gpu-memory GIB")
     card = find(name)
@@ -74,7 +75,7 @@ def like(name: str) -> list[str]:
 def known() -> tuple[Card, ...]:
     """All of cards.toml, in its order."""
     return tuple(
-        Card(row["name"], int(row["memory_gib"] * 2**30), row["capability"], row["bandwidth_gbs"])
+        Card(row["name"], int(row["memory_gib"] * GIB), row["capability"], row["bandwidth_gbs"])
         for row in resources.table("unfrag.plan", "cards.toml")["card"]
     )
 

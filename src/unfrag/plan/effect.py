@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.flags.ours import read_bytes
 from unfrag.plan.advise import BYTES_OF_DTYPE
 from unfrag.system import resources
 from unfrag.system.decode import decoded
 from unfrag.system.files import read_file
+from unfrag.units import read_size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unfrag.facts.snapshot import Pool
+    from unfrag.facts.memory_stats import Pool
 
 TOLERANCE = 0.05
 # With these, bytes move between the cache and everything else: how many is known when the server has started.
@@ -73,7 +73,7 @@ def kv_tokens(pool: Pool, before: dict[str, str | None], after: dict[str, str | 
         return (override - 1) * block
     if given is not None:
         try:
-            held = read_bytes(given)
+            held = read_size(given)
         except ValueError:
             return None
     elif any(before.get(flag) != after.get(flag) for flag in _MOVE_BYTES):

@@ -10,8 +10,8 @@ import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.plan.estimate import estimate
-from unfrag.reports import size
 from unfrag.system import resources
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.plan.architecture import Architecture

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.facts.snapshot import Unknown
+from unfrag.facts.values import Unknown
 from unfrag.server import vllm_version
 from unfrag.system import paths
 from unfrag.system.decode import decoded

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag.facts.snapshot import Gpus, Metrics, Pool, Unknown
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Gpus, Metrics
+from unfrag.facts.values import Unknown
+from unfrag.units import GIB
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot
 
-_GIB = 2**30
-_KEEP = _GIB  # on a card, for peaks that were not seen yet
-_WORTH_NAMING = _GIB // 2
+_KEEP = GIB  # on a card, for peaks that were not seen yet
+_WORTH_NAMING = GIB // 2
 _LITTLE_USED = 0.3
 
 
@@ -66,7 +68,7 @@ def _free(free: int, cache: int | None) -> Reserved:
     spare = free - _KEEP
     do = "raise --gpu-memory-utilization by 0.01 at a time"
     if cache is not None:
-        do = f"--kv-cache-memory-bytes {cache + spare} gives it to the cache and leaves {_KEEP // _GIB} GiB"
+        do = f"--kv-cache-memory-bytes {cache + spare} gives it to the cache and leaves {_KEEP // GIB} GiB"
     return Reserved("free on every card", spare, do)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from unfrag.reports import size
+from unfrag.units import size
 
 HIGHEST_UTILIZATION = 0.98  # above it, start-ups are known to die of what other things on the card take
 

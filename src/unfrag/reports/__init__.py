@@ -55,12 +55,3 @@ def nothing_printed() -> None:
 def printed() -> bool:
     """Has JSON been printed?"""
     return bool(_printed)
-
-
-def size(count: float) -> str:
-    """``14.1 GiB``; below a KiB in bytes."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024 or unit == "GiB":
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag.reports import size
 from unfrag.system.templates import render
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.plan.cards import Card

@@ -22,7 +22,7 @@ from unfrag.bench.run import BenchPlan, bench
 from unfrag.bench.workload import Workload, generate, token_counter
 from unfrag.doctor import collect, diagnosis, rules
 from unfrag.errors import NotEnoughEvidence
-from unfrag.facts.snapshot import Pool
+from unfrag.facts.memory_stats import Pool
 from unfrag.launchers import Edit
 from unfrag.plan.advise import Advice, advise
 from unfrag.rig.environment import SERVED_NAME

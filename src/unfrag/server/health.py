@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.facts.snapshot import Pool, Unknown
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.values import Unknown
 from unfrag.system.decode import decoded
 
 NO_PLUGIN = (

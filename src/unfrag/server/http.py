@@ -15,12 +15,13 @@ import httpx
 
 from unfrag.doctor.probes.host import is_here
 from unfrag.errors import UsageError
-from unfrag.facts.snapshot import NO_ANSWER, NO_SERVER, Unknown
+from unfrag.facts.values import NO_ANSWER, NO_SERVER, Unknown
 from unfrag.server import health, metrics
 from unfrag.system.decode import decoded
 
 if TYPE_CHECKING:
-    from unfrag.facts.snapshot import Metrics, Pool
+    from unfrag.facts.memory_stats import Pool
+    from unfrag.facts.snapshot import Metrics
 
 TIMEOUT_SECONDS = 2.0
 _LARGEST_BODY = 8 << 20

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from unfrag.facts.snapshot import Metrics, Unknown
+from unfrag.facts.snapshot import Metrics
+from unfrag.facts.values import Unknown
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Sample

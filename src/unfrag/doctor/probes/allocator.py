@@ -12,7 +12,8 @@ import msgspec
 
 from unfrag.doctor.probes import pickles
 from unfrag.errors import UsageError
-from unfrag.facts.snapshot import Allocator, Unknown
+from unfrag.facts.snapshot import Allocator
+from unfrag.facts.values import Unknown
 from unfrag.system.files import read_file
 
 if TYPE_CHECKING:

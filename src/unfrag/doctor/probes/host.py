@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from unfrag.facts.snapshot import Host, Unknown
+from unfrag.facts.snapshot import Host
+from unfrag.facts.values import Unknown
 
 _NO_LIMIT = 1 << 60
 

@@ -14,7 +14,8 @@ import psutil
 
 from unfrag.doctor.probes.host import is_here
 from unfrag.errors import UnfragError
-from unfrag.facts.snapshot import Launch, Unknown
+from unfrag.facts.snapshot import Launch
+from unfrag.facts.values import Unknown
 from unfrag.flags.line import read_flags
 from unfrag.launchers.supervisor.program import SupervisorProgram
 

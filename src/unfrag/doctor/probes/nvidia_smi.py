@@ -13,12 +13,12 @@ import subprocess
 
 import msgspec
 
-from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus, Unknown
+from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus
+from unfrag.facts.values import Unknown
+from unfrag.units import MIB, scale
 
-_MIB = 1024 * 1024
 _UUID = re.compile(r"^(GPU|MIG)-[0-9a-fA-F-]{4,}$")
 _AMOUNT = re.compile(r"^([0-9][0-9.,]*)\s*(MiB|MB|GiB|GB|KiB|B)?$")
-_UNITS = {"B": 1, "KiB": 2**10, "MiB": _MIB, "MB": _MIB, "GiB": 2**30, "GB": 2**30, None: _MIB}
 _TIMEOUT_SECONDS = 5.0
 _MOST_LINES = 100_000
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\0")
@@ -233,6 +233,6 @@ def amount(cell: str) -> int | None:
     if found is None:
         return None
     try:
-        return int(float(found[1].replace(",", "")) * _UNITS[found[2]])
+        return int(float(found[1].replace(",", "")) * (scale(found[2] or "MiB") or MIB))
     except ValueError:
         return None

@@ -10,7 +10,8 @@ from typing import Any
 
 import psutil
 
-from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus, Unknown
+from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus
+from unfrag.facts.values import Unknown
 
 
 def read() -> Gpus | Unknown:

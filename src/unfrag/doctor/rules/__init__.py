@@ -50,7 +50,8 @@ from unfrag.system.decode import toml_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unfrag.facts.snapshot import Finding, Snapshot
+    from unfrag.facts.finding import Finding
+    from unfrag.facts.snapshot import Snapshot
 
 Thresholds = dict[str, Any]
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Pool
-from unfrag.reports import size
+from unfrag.facts.finding import Finding
+from unfrag.facts.memory_stats import Pool
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import NO_ANSWER, NO_SERVER, Finding, Pool, Unknown
+from unfrag.facts.finding import Finding
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.values import NO_ANSWER, NO_SERVER, Unknown
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

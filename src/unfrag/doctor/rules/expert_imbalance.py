@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Metrics, Pool
-from unfrag.reports import size
+from unfrag.facts.finding import Finding
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Metrics
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
+from unfrag.facts.finding import Finding
 from unfrag.facts.log import Log
-from unfrag.facts.snapshot import Finding, Gpus, Pool
-from unfrag.reports import size
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Gpus
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import GpuProcess, Snapshot

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Gpus, Launch
-from unfrag.reports import size
+from unfrag.facts.finding import Finding
+from unfrag.facts.snapshot import Gpus, Launch
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

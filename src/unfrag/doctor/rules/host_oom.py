@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Host, Severity
-from unfrag.reports import size
+from unfrag.facts.finding import Finding, Severity
+from unfrag.facts.snapshot import Host
+from unfrag.units import GIB, size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot
@@ -79,7 +80,7 @@ def _planned(snapshot: Snapshot) -> float | None:
     if found is None or len(found[1]) > 8:
         return None
     value = float(found[1])
-    each = value if value > 1e6 else value * evidence.GIB
+    each = value if value > 1e6 else value * GIB
     return each * evidence.ranks(snapshot)
 
 

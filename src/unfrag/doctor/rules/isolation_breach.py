@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Gpus, Isolation
-from unfrag.reports import size
+from unfrag.facts.finding import Finding
+from unfrag.facts.snapshot import Gpus, Isolation
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

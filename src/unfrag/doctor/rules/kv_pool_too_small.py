@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Metrics, Pool, Severity
-from unfrag.reports import size
+from unfrag.facts.finding import Finding, Severity
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Metrics
+from unfrag.units import GIB, size
 
 if TYPE_CHECKING:
     from unfrag.facts.log import Event
@@ -101,8 +103,8 @@ def _more_of_the_card(snapshot: Snapshot, missing: float | None) -> list[str]:
         return ["raise --gpu-memory-utilization if the cards have memory to spare, or add cards"]
     wanted = given + missing / card
     if wanted > 0.97:
-        return [f"add cards: {missing / evidence.GIB:.1f} GiB more on each are not there"]
-    return [f"--gpu-memory-utilization {wanted + 0.005:.2f}   # {missing / evidence.GIB:.2f} GiB more on each card"]
+        return [f"add cards: {missing / GIB:.1f} GiB more on each are not there"]
+    return [f"--gpu-memory-utilization {wanted + 0.005:.2f}   # {missing / GIB:.2f} GiB more on each card"]
 
 
 def _finding(

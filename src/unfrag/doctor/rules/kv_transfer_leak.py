@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Metrics
+from unfrag.facts.finding import Finding
+from unfrag.facts.snapshot import Metrics
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
 from unfrag.doctor.weigh.growth import grows
-from unfrag.facts.snapshot import Finding, Gpus, Series
-from unfrag.reports import size
+from unfrag.facts.finding import Finding
+from unfrag.facts.snapshot import Gpus, Series
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
 from unfrag.doctor.weigh.growth import grows
-from unfrag.facts.snapshot import Finding, Series
-from unfrag.reports import size
+from unfrag.facts.finding import Finding
+from unfrag.units import size
 
 if TYPE_CHECKING:
-    from unfrag.facts.snapshot import Snapshot
+    from unfrag.facts.snapshot import Series, Snapshot
 
 ID = "UF016"
 CAUSE = "memory_leak_host"

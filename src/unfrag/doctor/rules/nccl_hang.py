@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
+from unfrag.facts.finding import Finding
 from unfrag.facts.log import Log
-from unfrag.facts.snapshot import Finding
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

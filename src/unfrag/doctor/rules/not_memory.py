@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Metrics
+from unfrag.facts.finding import Finding
+from unfrag.facts.snapshot import Metrics
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Pool
+from unfrag.facts.finding import Finding
+from unfrag.facts.memory_stats import Pool
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

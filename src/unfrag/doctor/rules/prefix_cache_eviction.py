@@ -7,7 +7,9 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Metrics, Pool
+from unfrag.facts.finding import Finding
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Metrics
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Host
-from unfrag.reports import size
+from unfrag.facts.finding import Finding
+from unfrag.facts.snapshot import Host
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

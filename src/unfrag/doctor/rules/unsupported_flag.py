@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding, Pool, Severity
+from unfrag.facts.finding import Finding, Severity
+from unfrag.facts.memory_stats import Pool
 from unfrag.flags.check import check, listed, names_vllm
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding
+from unfrag.facts.finding import Finding
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

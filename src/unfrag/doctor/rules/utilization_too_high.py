@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding
-from unfrag.reports import size
+from unfrag.facts.finding import Finding
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

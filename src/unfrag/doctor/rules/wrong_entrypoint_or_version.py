@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.snapshot import Finding
+from unfrag.facts.finding import Finding
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot

@@ -10,7 +10,8 @@ import msgspec
 from unfrag.doctor.weigh import evidence
 
 if TYPE_CHECKING:
-    from unfrag.facts.snapshot import Finding, Snapshot
+    from unfrag.facts.finding import Finding
+    from unfrag.facts.snapshot import Snapshot
 
 _SGLANG = {
     "--max-num-seqs": "--max-running-requests",

@@ -6,14 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from unfrag.facts.log import Log
-from unfrag.facts.snapshot import Gpus, Launch, Pool
+from unfrag.facts.memory_stats import Pool
+from unfrag.facts.snapshot import Gpus, Launch
 from unfrag.plan import cards as cards_by_name
+from unfrag.units import GIB, read_count
 
 if TYPE_CHECKING:
     from unfrag.facts.log import Event, Load
     from unfrag.facts.snapshot import Snapshot
 
-GIB = 2**30
 _CRASH_LOOP = 2
 _MLA = re.compile(
     r"deepseek[-_ ]?(?:v[2-9]|r1|r2|coder-?v2|prover-?v2|vl2|math-?v2)|\bdsv[234]|\bds[-_]?r1|kimi[-_ ]?(?:k2|linear|k3)|"
@@ -114,12 +115,10 @@ def has_flag(snapshot: Snapshot, *names: str) -> bool:
 
 def number(snapshot: Snapshot, name: str) -> float | None:
     """A flag's value as a number ("32k" is 32,000, "32K" 32,768, as in vLLM)."""
-    value = flag(snapshot, name)
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)([kKmMgG]?)", value or "")
-    if found is None:
+    try:
+        return read_count(flag(snapshot, name) or "")
+    except ValueError:
         return None
-    scale = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "K": 2**10, "M": 2**20, "G": 2**30}[found[2]]
-    return float(found[1]) * scale
 
 
 def smaller_step(snapshot: Snapshot) -> str | None:

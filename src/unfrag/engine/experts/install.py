@@ -10,6 +10,7 @@ from typing import Any
 from unfrag.engine.experts.live import ExpertCache, Options, Refused
 from unfrag.engine.vllm import moe
 from unfrag.flags import ours
+from unfrag.units import read_size
 
 logger = logging.getLogger("vllm.unfrag")
 
@@ -21,7 +22,7 @@ def from_flags() -> Options:
     """What `unfrag serve` was told, by this process's environment."""
     file = ours.chosen("--expert-cache-file")
     limit = ours.chosen("--expert-cache-bytes")
-    return Options(ours.chosen("--enable-expert-cache"), ours.read_bytes(limit), Path(file) if file else None)
+    return Options(ours.chosen("--enable-expert-cache"), read_size(limit), Path(file) if file else None)
 
 
 def around_engine_core(engine_core_class: Any) -> None:

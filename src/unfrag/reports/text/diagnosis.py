@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from unfrag.facts.snapshot import NOT_GIVEN
-from unfrag.reports import size
+from unfrag.facts.values import NOT_GIVEN
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from unfrag.doctor.diagnosis import Diagnosis
     from unfrag.doctor.ledger import Card
-    from unfrag.facts.snapshot import Finding
+    from unfrag.facts.finding import Finding
 
 _COLOUR = {"critical": "red", "warning": "yellow", "info": "cyan"}
 _BAR = 24

@@ -8,11 +8,12 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from unfrag.facts.snapshot import Unknown
+from unfrag.facts.values import Unknown
 from unfrag.plan.flags import Flag
 from unfrag.plan.reserved import Reserved
 from unfrag.plan.search import Ask, Plan
-from unfrag.reports import picture, size
+from unfrag.reports import picture
+from unfrag.units import size
 
 if TYPE_CHECKING:
     from rich.console import Console

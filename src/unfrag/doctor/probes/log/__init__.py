@@ -18,7 +18,7 @@ import msgspec
 
 from unfrag.doctor.probes.log.gather import Gatherer, places
 from unfrag.doctor.probes.log.source import Source
-from unfrag.facts.snapshot import Unknown
+from unfrag.facts.values import Unknown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,6 +10,8 @@ import re
 
 import msgspec
 
+from unfrag.units import GIB, scale
+
 _KINDS = {
     "size": r"-?[0-9][0-9.,]{0,30}\s*(?:bytes|[KMGT]i?B|B)\b",
     "gib": r"-?[0-9][0-9.,]{0,30}",
@@ -21,7 +23,6 @@ _KINDS = {
 _HOLE = re.compile(r"<(\w+):(size|gib|num|int|word|text)>")
 _SPACE = re.compile(r"\[(?:\\.|[^\]])*\]| [?*+]?")
 _SIZE = re.compile(r"(-?[0-9][0-9.,]{0,30})\s*([A-Za-z]+)")
-_UNITS = {"B": 1, "BYTES": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _LONGEST_NUMBER = 24
 
 
@@ -80,15 +81,13 @@ def number(said: str, kind: str = "num") -> float | None:
         value = float(said.replace(",", "").rstrip("."))
     except ValueError:
         return None
-    return value * 2**30 if kind == "gib" else value
+    return value * GIB if kind == "gib" else value
 
 
 def size(said: str) -> float | None:
-    """Bytes of ``"402.11 MiB"``. Programs write GB and mean GiB (vLLM, SGLang), so both are 2**30."""
+    """Bytes of ``"402.11 MiB"``."""
     found = _SIZE.match(said)
     if found is None:
         return None
-    unit = found[2].upper()
-    scale = _UNITS.get(unit, _UNITS.get(unit[0]))
-    value = number(found[1])
-    return None if scale is None or value is None else value * scale
+    unit, value = scale(found[2]), number(found[1])
+    return None if unit is None or value is None else value * unit

@@ -14,7 +14,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from unfrag.facts.snapshot import Unknown
+from unfrag.facts.values import Unknown
 
 if sys.version_info >= (3, 14):
     from compression import zstd
