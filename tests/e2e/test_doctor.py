@@ -18,6 +18,7 @@ from tests.waiting import until
 from unfrag import cli
 from unfrag.apply.no_worse import Before
 from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor.rules import load_thresholds
 from unfrag.errors import NeverReady
 from unfrag.rig import environment
 from unfrag.rig.environment import SERVED_NAME
@@ -128,7 +129,7 @@ def crowded():
 
 
 def test_preemptions_under_a_pool_that_lets_too_many_in(crowded):
-    before = [Before(crowded.url, severity) for severity in ("warning", "critical", "never")]
+    before = [Before(crowded.url, severity, load_thresholds()) for severity in ("warning", "critical", "never")]
     with ThreadPoolExecutor(12) as clients:
         list(clients.map(lambda seed: complete(crowded, seed, 60, 300), range(24)))
     worse = [[line.split(" ")[0] for line in one.worse(crowded.url)] for one in before]

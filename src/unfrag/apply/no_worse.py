@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 class Before:
     """Looks at the server at once. ``fail_on``: the least severity that counts, or "never"."""
 
-    def __init__(self, url: str, fail_on: str) -> None:
-        self._fail_on = fail_on
+    def __init__(self, url: str, fail_on: str, thresholds: dict[str, rules.Thresholds]) -> None:
+        self._fail_on, self._thresholds = fail_on, thresholds
         snapshot = collect.live(collect.Asked(url))
         self.pool = snapshot.pool if isinstance(snapshot.pool, Pool) else None
-        self._was = {found.cause: found.severity for found in _findings(snapshot)}
+        self._was = {found.cause: found.severity for found in self._findings(snapshot)}
 
     def worse(self, url: str) -> list[str]:
         """Findings that are new or graver, a line each."""
         if self._fail_on == "never":
             return []
-        now = _findings(collect.live(collect.Asked(url)))
+        now = self._findings(collect.live(collect.Asked(url)))
         return [f"{found.cause} ({found.severity}): {found.summary}" for found in now if self._is_worse(found)]
 
     def _is_worse(self, found: Finding) -> bool:
@@ -35,6 +35,5 @@ class Before:
         was = self._was.get(found.cause)
         return was is None or rank(found.severity) > rank(was)
 
-
-def _findings(snapshot: Snapshot) -> tuple[Finding, ...]:
-    return diagnosis.diagnose(snapshot, rules.load_thresholds()).findings
+    def _findings(self, snapshot: Snapshot) -> tuple[Finding, ...]:
+        return diagnosis.diagnose(snapshot, self._thresholds).findings

@@ -21,6 +21,7 @@ from unfrag.commands.changes import (
 )
 from unfrag.commands.launched import place
 from unfrag.commands.numbers import count
+from unfrag.commands.thresholds import add_thresholds
 
 if TYPE_CHECKING:
     import argparse
@@ -48,6 +49,7 @@ _DRY_RUN = "dry run: nothing was changed. The server would be restarted; running
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     add_change_arguments(parser)
+    add_thresholds(parser)
     parser.add_argument("--unset", action="append", default=[], metavar="FLAG", help="remove --FLAG; repeatable")
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="the flags of a plan: what `unfrag plan --json` wrote"
@@ -93,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     for warning in [*launcher.warnings(), *_started_otherwise(server)]:
         say(f"warning: {warning}", markup=False)
     warn_of_a_start(server)
-    before = _before(planned, launcher, args.fail_on)
+    before = _before(planned, launcher, args)
     checks = _checks(before, planned, expected, say)
     if args.dry_run:
         say(_DRY_RUN)
@@ -119,16 +121,17 @@ def _started_otherwise(server: Server) -> list[str]:
     return [f"the server was started otherwise than its file says: {'; '.join(other)}"] if other else []
 
 
-def _before(planned: Change, launcher: Launcher, fail_on: str) -> Before | None:
+def _before(planned: Change, launcher: Launcher, args: argparse.Namespace) -> Before | None:
     """The server as it is now; None where it is down, and nothing can be compared."""
     from unfrag.apply.no_worse import Before
+    from unfrag.doctor.rules import load_thresholds
     from unfrag.errors import UnfragError
 
     try:
         is_down = launcher.status().failed or not planned.spec.url
     except UnfragError:  # a dry run goes on; a change asks again, and ends there
         is_down = True
-    return None if is_down else Before(planned.spec.url, fail_on)
+    return None if is_down else Before(planned.spec.url, args.fail_on, load_thresholds(args.thresholds))
 
 
 def _checks(before: Before | None, planned: Change, expected: int | None, say: Callable[[str], object]) -> list[Check]:

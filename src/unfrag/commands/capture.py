@@ -43,9 +43,11 @@ def run(args: argparse.Namespace) -> int:
 
     snapshot = evidence.collect(args)
     if not diagnosis.has_evidence(snapshot):
-        raise NotEnoughEvidence(f"nothing to capture {evidence.nothing(args, snapshot)}")
+        raise NotEnoughEvidence(evidence.what_next(args, snapshot, "there is nothing to capture"))
     text, facts = io.StringIO(), capture.facts_of(snapshot, args.raw)
-    render(diagnosis.diagnose(facts, rules.load_thresholds()), Paper(file=text, width=120, no_color=True))
+    render(
+        diagnosis.diagnose(facts, rules.load_thresholds(args.thresholds)), Paper(file=text, width=120, no_color=True)
+    )
     log = args.log or (args.evidence / "log.txt" if args.evidence and args.evidence.is_dir() else None)
     files, known = capture.files_of(facts, text.getvalue(), log, args.raw)
     path = args.out or Path(time.strftime("unfrag-%Y%m%d-%H%M%S") + capture.SUFFIX)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.commands import evidence
 
 if TYPE_CHECKING:
     import argparse
-
-    from unfrag.doctor.diagnosis import Diagnosis
 
 NAME = "diagnose"
 EXAMPLES = """\
@@ -24,7 +21,6 @@ EXAMPLES = """\
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     evidence.prepare(parser)
-    parser.add_argument("--thresholds", type=Path, help="TOML with own thresholds")
     parser.add_argument("--fail-on", choices=("info", "warning", "critical", "never"), default="critical")
     parser.add_argument("--json", action="store_true")
 
@@ -42,17 +38,6 @@ def run(args: argparse.Namespace) -> int:
         print_json(found)
     else:
         render(found, out())
-    if not diagnosis.has_evidence(snapshot):
-        raise NotEnoughEvidence(f"nothing to judge by {evidence.nothing(args, snapshot)}")
     if found.verdict == "unknown":
-        raise NotEnoughEvidence(evidence.undecided(args, snapshot, bool(found.findings)))
-    return _exit_code(found, args.fail_on)
-
-
-def _exit_code(found: Diagnosis, fail_on: str) -> int:
-    from unfrag.doctor.rules import SEVERITIES
-
-    if fail_on == "never":
-        return 0
-    bad = SEVERITIES[SEVERITIES.index(fail_on) :]
-    return 1 if any(finding.severity in bad for finding in found.findings) else 0
+        raise NotEnoughEvidence(evidence.what_next(args, snapshot, found.why))
+    return diagnosis.exit_code(found, args.fail_on)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unfrag.commands.thresholds import add_thresholds
+
 if TYPE_CHECKING:
     import argparse
 
@@ -22,6 +24,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--program", default="glm_vllm", help="the program in that file (default: %(default)s)")
     parser.add_argument("--evidence", type=Path, metavar="PATH", help="a folder of pasted evidence, or a capture")
     parser.add_argument("--allocator-snapshot", type=Path, metavar="FILE", help="of torch.cuda.memory._snapshot()")
+    add_thresholds(parser)
     parser.add_argument("--cards", type=int, metavar="N", help="how many cards this server is meant to see")
 
 
@@ -82,30 +85,24 @@ def _file_in(folder: Path) -> str:
     return f"its newest is --log {newest}" if newest else "name the one that the server writes"
 
 
-def nothing(args: argparse.Namespace, snapshot: Snapshot) -> str:
-    """Where there was nothing, and what to do next."""
+def what_next(args: argparse.Namespace, snapshot: Snapshot, why: str) -> str:
+    """Of a verdict that is unknown: why, and what to give so that it becomes one."""
+    if args.evidence:
+        return f"{snapshot.target}: {why}; add health.json or the whole log.txt"
+    if not snapshot.silent:
+        return f"{snapshot.target}: {why}; give its log with --log"
+    asked = f"{url(args)} cannot be asked: {_why(snapshot)}"
+    if args.log is None:
+        return f"{asked}; is it up, and is that its port? Give --log or --evidence too"
+    return f"{_log(args, snapshot)}, and {asked}; name the server with --url"
+
+
+def _log(args: argparse.Namespace, snapshot: Snapshot) -> str:
     from unfrag.facts.values import Unknown
 
-    if args.evidence:
-        return f"at {snapshot.target}; add health.json or log.txt"
-    if args.log is None:
-        return f"at {snapshot.target}; is the server up? Give --log or --evidence too"
-    log = snapshot.log.why if isinstance(snapshot.log, Unknown) else f"{args.log} says nothing that is known"
-    return f"in the log: {log}, and {_unasked(args, snapshot)}"
-
-
-def undecided(args: argparse.Namespace, snapshot: Snapshot, found: bool) -> str:
-    """Why it cannot be said whether the server is healthy, and what to do next. ``found``: there are findings."""
-    if args.evidence or found:
-        what = "what is known does not say whether it is healthy"
-        return f"{snapshot.target}: {what}; add health.json or the whole log.txt"
-    if args.log is not None and args.url is None:
-        return f"{snapshot.target} alone does not say whether the server is healthy, and {_unasked(args, snapshot)}"
-    return f"{url(args)} cannot be asked: {_why(snapshot)}; is it up, and is that its port?"
-
-
-def _unasked(args: argparse.Namespace, snapshot: Snapshot) -> str:
-    return f"{url(args)} cannot be asked: {_why(snapshot)}; name the server with --url"
+    if isinstance(snapshot.log, Unknown):
+        return f"nothing to judge by in the log: {snapshot.log.why}"
+    return f"{args.log} alone does not say whether the server is healthy"
 
 
 def _why(snapshot: Snapshot) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unfrag.commands.launched import add_place, place
 from unfrag.commands.numbers import seconds
+from unfrag.commands.thresholds import add_thresholds
 
 if TYPE_CHECKING:
     import argparse
@@ -39,6 +40,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", metavar="FILE", help="a TOML file with other thresholds (docs/guard.md), or: article, for its rules"
     )
+    add_thresholds(parser)
     parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 5)")
     parser.add_argument("--log", type=Path, help=f"the audit file, in a folder that is there (default: {LOG})")
     parser.add_argument("--webhook", help="told of every action, and when a human is needed")
@@ -87,6 +89,7 @@ def _guard(args: argparse.Namespace) -> int:
     import sys
     import threading
 
+    from unfrag.doctor.rules import load_thresholds
     from unfrag.errors import UsageError
     from unfrag.guard import service
     from unfrag.guard.audit import Audit
@@ -95,13 +98,15 @@ def _guard(args: argparse.Namespace) -> int:
     from unfrag.guard.tell import Telling
     from unfrag.guard.webhook import Webhook
 
-    policy = _policy(args)
+    policy, thresholds = _policy(args), load_thresholds(args.thresholds)
     audit = Audit(_log(args), echo=args.json)
     webhook = Webhook(args.webhook, _folder() / "webhook") if args.webhook else None
     tell = Telling(webhook, sys.stderr if args.json else sys.stdout)
 
     def watch(target: Target) -> service.Watched:
-        return service.Watched(target, target.launcher(), policy, _folder(), audit, tell, args.dry_run)
+        return service.Watched(
+            target, target.launcher(), policy, _folder(), audit, tell, args.dry_run, thresholds=thresholds
+        )
 
     try:
         fleet = Fleet(lambda: targets(args), watch, audit)

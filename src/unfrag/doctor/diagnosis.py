@@ -10,6 +10,7 @@ import msgspec
 from unfrag.doctor import ledger, rules
 from unfrag.doctor.ledger import Card
 from unfrag.doctor.weigh import evidence
+from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.finding import Finding
 from unfrag.facts.snapshot import Snapshot, unknowns
 from unfrag.facts.values import Unknown
@@ -25,11 +26,18 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """What ``diagnose --json`` prints. ``verdict``: the best finding's cause, "healthy", or "unknown"."""
+    """What ``diagnose --json`` prints, and all that the text and the exit code go by.
+
+    Attributes:
+        verdict: the best finding's cause, "healthy" where there is proof, else "unknown".
+        why: of an unknown verdict.
+        healthy: what was looked at and found in order; nothing under an unknown verdict.
+    """
 
     schema_version: int
     target: str
     verdict: str
+    why: str
     findings: tuple[Finding, ...]
     ledger: tuple[Card, ...] | None
     healthy: tuple[str, ...]
@@ -46,19 +54,39 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Dia
     failure = _unexplained_failure(snapshot, findings)
     if failure is not None:
         missing.append(Missing("failed_allocation", f"no rule explains it: {_quoted(failure[:200])}"))
-        healthy = []  # what failed may be any of them
-    if snapshot.silent:
-        healthy = []  # of a server that cannot be asked nothing good is known
-    looked = failure is None and (findings or (healthy and _substance(snapshot)))
+    doubt = _doubt(snapshot, failure, healthy)
+    verdict = findings[0].cause if findings else "unknown" if doubt else "healthy"
     return Diagnosis(
         schema_version=SCHEMA_VERSION,
         target=redact(snapshot.target),
-        verdict=findings[0].cause if findings else "healthy" if looked else "unknown",
+        verdict=verdict,
+        why=doubt if verdict == "unknown" else "",
         findings=tuple(_presentable(finding) for finding in findings),
         ledger=None if isinstance(cards, Unknown) else cards,
-        healthy=tuple(healthy),
+        healthy=() if doubt else tuple(healthy),
         unknown=tuple(missing),
     )
+
+
+def exit_code(found: Diagnosis, fail_on: str) -> int:
+    """3 without a verdict, 1 with a finding at or above ``fail_on`` (a severity, or "never"), else 0."""
+    if found.verdict == "unknown":
+        return NotEnoughEvidence.exit_code
+    bad = rules.SEVERITIES[rules.SEVERITIES.index(fail_on) :] if fail_on != "never" else ()
+    return 1 if any(finding.severity in bad for finding in found.findings) else 0
+
+
+def _doubt(snapshot: Snapshot, failure: str | None, healthy: list[str]) -> str:
+    """Why nobody can call it healthy, also where no rule has found anything; empty: it can be called so."""
+    if not has_evidence(snapshot):
+        return "there is nothing to judge by"
+    if failure is not None:
+        return "an allocation failed, and no rule explains it"
+    if snapshot.silent:
+        return "the server cannot be asked"
+    if not healthy or not _substance(snapshot):
+        return "what is known does not say whether it is healthy"
+    return ""
 
 
 def _substance(snapshot: Snapshot) -> bool:

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 class Doctor:
     """Of one server. ``every``: seconds between two diagnoses; 0: never."""
 
-    def __init__(self, url: str, label: str, every: float, audit: Audit) -> None:
+    def __init__(
+        self, url: str, label: str, every: float, audit: Audit, thresholds: dict[str, rules.Thresholds]
+    ) -> None:
         self._url, self._label, self._every, self._audit = url, label, every, audit
+        self._thresholds = thresholds
         self._due: float | None = None
         self._found: dict[str, str] = {}
 
@@ -31,7 +34,7 @@ class Doctor:
         return tuple(cause for cause, severity in self._found.items() if severity == "critical")
 
     def _diagnose(self) -> None:
-        found = diagnosis.diagnose(collect.live(collect.Asked(self._url)), rules.load_thresholds()).findings
+        found = diagnosis.diagnose(collect.live(collect.Asked(self._url)), self._thresholds).findings
         for one in found:
             if self._found.get(one.cause) != one.severity:
                 self._audit.write(

@@ -50,6 +50,7 @@ _CRON = """\
 # The nightly flush alone; no guard watches in between.
 {minute} {hour} * * * root {flush} >> {log} 2>&1
 """
+_FLAGS = ("targets", "dns", "policy", "thresholds", "interval", "log", "webhook", "metrics_port", "memory_limit")
 _PLACES = {
     "systemd": (
         Path("/etc/systemd/system/unfrag-guard.service"),
@@ -84,7 +85,17 @@ def unit(args: argparse.Namespace, policy: Policy, watched: list[Target], log: P
     words = [sys.executable, "-m", "unfrag", "guard"]
     if args.targets is None and args.dns is None:  # then it is one server
         words += watched[0].words() or ["--url", watched[0].url]
-    for flag in ("targets", "dns", "policy", "interval", "log", "webhook", "metrics_port", "memory_limit"):
+    for flag in (
+        "targets",
+        "dns",
+        "policy",
+        "thresholds",
+        "interval",
+        "log",
+        "webhook",
+        "metrics_port",
+        "memory_limit",
+    ):
         value = getattr(args, flag)
         if flag == "policy" and value not in (None, "article"):
             value = Path(value)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgspec
 
+from unfrag.doctor import rules
 from unfrag.errors import UnfragError
 from unfrag.guard import act
 from unfrag.guard.activity import Processes
@@ -42,6 +43,7 @@ class Watched:
 
     Args:
         tell: called with label, decision and what came of it, whenever something was done or a human is needed.
+        thresholds: of the doctor's rules; None: the package's own.
     """
 
     def __init__(
@@ -54,13 +56,16 @@ class Watched:
         tell: Callable[[str, Decision, str], None],
         dry_run: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        thresholds: dict[str, rules.Thresholds] | None = None,
     ) -> None:
         self.target, self._launcher, self._policy = target, launcher, policy
         self._audit, self._tell, self._dry_run, self._clock = audit, tell, dry_run, clock
         self._memory = Memory(folder, target.label, target.identity, reads_only=dry_run)
         self._heartbeat = Heartbeat(clock, policy.hang_seconds / 2)
         self._processes = Processes(clock)
-        self._doctor = Doctor(target.url, target.label, policy.doctor_seconds, audit)
+        self._doctor = Doctor(
+            target.url, target.label, policy.doctor_seconds, audit, thresholds or rules.load_thresholds()
+        )
         self._elected = False
         self._said = ""
         self.fault = ""

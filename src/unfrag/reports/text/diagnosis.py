@@ -32,7 +32,7 @@ def render(diagnosis: Diagnosis, console: Console) -> None:
         _finding(finding, console)
     if rest := diagnosis.findings[_IN_FULL:]:
         console.print("\nalso possible: " + ", ".join(f"{f.id} {f.cause} ({f.confidence:.0%})" for f in rest))
-    if diagnosis.healthy and diagnosis.findings:
+    if diagnosis.healthy and diagnosis.verdict != "healthy":
         console.print(f"\n[green]healthy[/green]: {len(diagnosis.healthy)} other checks found nothing", style="dim")
     elif diagnosis.healthy:
         console.print("\n[green]healthy[/green]")
@@ -67,10 +67,10 @@ def _finding(finding: Finding, console: Console) -> None:
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
-    if not diagnosis.findings:
-        return (
-            "[green]healthy[/green], as far as could be seen" if diagnosis.healthy else "unknown: nothing to judge by"
-        )
+    if diagnosis.verdict == "healthy":
+        return "[green]healthy[/green], as far as could be seen"
+    if diagnosis.verdict == "unknown":
+        return f"unknown: {diagnosis.why}"
     best = diagnosis.findings[0]
     return f"[{_COLOUR[best.severity]}]{best.cause}[/{_COLOUR[best.severity]}]"
 
