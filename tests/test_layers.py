@@ -1,10 +1,114 @@
-"""The laws of the house that a machine can check."""
+"""The laws of the house that a machine can check. ``MAY_IMPORT`` is who may import whom."""
 
+from __future__ import annotations
+
+import ast
 import re
 import subprocess
 import sys
 
+import pytest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 HEAVY = ("vllm", "torch", "transformers", "guidellm", "supervisor")
+AT_THE_ROOT = {"__init__", "__main__", "cli", "errors", "units"}
+LOW = {"errors", "units", "facts", "system"}
+# Folder or, where a part of it lies lower than the rest, folder.part: what it may import next to itself.
+MAY_IMPORT = {
+    "units": set(),
+    "errors": set(),
+    "facts": set(),
+    "system": {"errors", "__version__"},
+    "flags": LOW,
+    "redaction": {"errors", "system"},
+    "server": LOW | {"flags", "redaction"},
+    "launchers": LOW | {"flags", "redaction", "server"},
+    "doctor.probes": LOW | {"flags", "server", "launchers"},
+    "bench": LOW | {"redaction", "server", "doctor.probes", "reports"},
+    "plan": LOW | {"flags", "server", "bench"},
+    "doctor.allowed": LOW | {"flags", "redaction", "doctor.probes"},
+    "doctor.weigh": LOW | {"plan"},
+    "doctor.rules": LOW | {"flags", "doctor.weigh"},
+    "doctor": LOW | {"redaction", "server", "doctor.probes", "doctor.weigh", "doctor.rules", "doctor.allowed"},
+    "reports": LOW | {"doctor", "plan", "bench"},
+    "apply": LOW | {"flags", "redaction", "server", "launchers", "doctor", "doctor.rules"},
+    "guard": LOW | {"server", "launchers", "apply", "doctor", "doctor.rules", "reports"},
+    "rig": LOW | {"flags", "server", "launchers", "doctor", "doctor.rules", "plan", "bench", "apply"},
+    "engine": {"units", "errors", "facts", "flags"},
+    "cli": {"errors", "system", "flags", "redaction", "reports", "commands", "__version__"},
+}
+FREE = ("commands", "__main__", "__init__")
+"""A verb calls whatever it needs; nobody imports a verb but the command line."""
+
+
+def owner(module: str) -> str:
+    """The most precise row that a module of ours belongs to: ``doctor.probes.nvml`` is of ``doctor.probes``."""
+    parts = module.split(".")[1:] or ["__init__"]
+    return ".".join(parts[:2]) if ".".join(parts[:2]) in MAY_IMPORT else parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of ours that a file imports, also inside functions and for types alone."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "unfrag":
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if node.module.count(".") < 2 else {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "unfrag"}
+    return found
+
+
+def breaches(source: Path) -> set[tuple[str, str]]:
+    """(importing file, what it must not import)."""
+    found = set()
+    for path in source.rglob("*.py"):
+        mine = owner(".".join(("unfrag", *path.relative_to(source).with_suffix("").parts)))
+        if mine in FREE:
+            continue
+        for module in imported(path):
+            theirs = owner(module)
+            if theirs != mine and theirs not in MAY_IMPORT[mine]:
+                found.add((str(path.relative_to(source)), module))
+    return found
+
+
+@pytest.fixture(scope="module")
+def source(root) -> Path:
+    return root / "src" / "unfrag"
+
+
+def test_nobody_imports_what_lies_above(source):
+    assert breaches(source) == set()
+
+
+@pytest.mark.parametrize("mine", sorted(MAY_IMPORT))
+def test_a_planted_breach_is_seen(mine, tmp_path):
+    """Each row of the table forbids something: the command line's own verbs."""
+    folder = tmp_path.joinpath(*mine.split("."))
+    path = folder.with_suffix(".py") if mine in AT_THE_ROOT else folder / "planted.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("def f():\n    from unfrag.commands import apply\n    from unfrag.rig.server import Rig\n")
+    seen = {module for _, module in breaches(tmp_path)}
+    assert "unfrag.rig.server" in seen or mine == "rig"
+    assert "unfrag.commands.apply" in seen or mine == "cli"
+
+
+def test_every_folder_has_a_row(source):
+    folders = {path.name for path in source.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders - {"commands"} == {row.partition(".")[0] for row in MAY_IMPORT} - AT_THE_ROOT
+
+
+def test_little_stands_at_the_root(source):
+    assert {path.stem for path in source.glob("*.py")} == AT_THE_ROOT
+
+
+def test_judges_know_no_reports_launchers_or_verbs():
+    for judge in ("doctor.rules", "doctor.weigh", "doctor"):
+        assert not MAY_IMPORT[judge] & {"reports", "launchers", "commands"}
 
 
 def modules_after(statement):
@@ -24,8 +128,8 @@ def test_help_loads_no_client_and_no_renderer():
     assert not modules_after("import unfrag.cli") & {*HEAVY, "httpx", "rich", "msgspec", "psutil"}
 
 
-def test_no_file_outgrows_its_idea(root):
-    long = {p.name: n for p in (root / "src").rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+def test_no_file_outgrows_its_idea(source):
+    long = {p.name: n for p in source.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
     assert long == {}
 
 
@@ -39,12 +143,12 @@ def test_every_command_has_examples_and_a_one_line_help():
         assert f"unfrag {command.NAME}" in command.EXAMPLES
 
 
-def test_vllm_is_imported_in_its_own_folder_and_in_the_planners_processes(root):
-    engine = root / "src" / "unfrag" / "engine"
+def test_vllm_is_imported_in_its_own_folder_and_in_the_planners_processes(source):
+    engine = source / "engine"
     allowed = {engine / "introspect.py", engine / "replay.py", *(engine / "vllm").glob("*.py")}
     found = {
         path
-        for path in (root / "src").rglob("*.py")
+        for path in source.rglob("*.py")
         if re.search(r"^\s*(?:from|import) vllm\b", path.read_text(), re.MULTILINE)
     }
     assert found - allowed == set()

@@ -135,7 +135,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from unfrag.server.vllm_version import lines
+        from unfrag.flags.vllm_version import lines
 
         sys.stdout.write("\n".join((f"unfrag {__version__}", *lines())) + "\n")
         parser.exit()

@@ -8,9 +8,9 @@ import pytest
 from tests import planted
 from unfrag import cli
 from unfrag.doctor import capture, collect, diagnosis, rules
+from unfrag.doctor.allowed.log import allow_log
 from unfrag.errors import UsageError
 from unfrag.redaction import redact
-from unfrag.redaction.allowed.log import allow_log
 
 CASES = sorted((Path(__file__).parent / "cases").iterdir())
 SECRETS = {

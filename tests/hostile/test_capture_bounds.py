@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from unfrag.doctor import capture
-from unfrag.redaction.allowed.log import allow_log
+from unfrag.doctor.allowed.log import allow_log
 
 
 def test_the_beginning_and_the_end_of_a_large_log_are_kept(tmp_path):

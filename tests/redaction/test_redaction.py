@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import planted
+from unfrag.doctor.allowed.log import allow_log
 from unfrag.redaction import redact
-from unfrag.redaction.allowed.log import allow_log
 
 KEYS = planted.contexts("keys")
 SECRETS = st.text(string.ascii_letters + string.digits + "-_+/!@#%^*", min_size=12, max_size=40).map(

@@ -244,8 +244,8 @@ def _asked(found: Model, shape: Architecture, args: argparse.Namespace, plan: Pl
     """The plan with the best word on its weights (vLLM's, the checkpoint's, the formula's), and whose it is."""
 
     from unfrag.facts.values import Unknown
+    from unfrag.flags import vllm_version
     from unfrag.plan import estimate, introspect, search, weights
-    from unfrag.server import vllm_version
 
     chosen = plan.estimate.choice
 

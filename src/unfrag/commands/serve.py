@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.server import serve
 
     if args.rig:
-        return serve.serve_rig(args.rest, args.model_runner or "v1")
+        from unfrag.rig.serve import serve_rig
+
+        return serve_rig(args.rest, args.model_runner or "v1")
     if args.model_runner is not None:
         raise UsageError("--model-runner goes with --rig; elsewhere VLLM_USE_V2_MODEL_RUNNER=0 or 1 chooses")
     return serve.serve(args.rest)

@@ -1,7 +1,7 @@
 """One file with all evidence of an incident, for a colleague: what a diagnosis reads, and nothing that is secret.
 
 A gzipped tar of the facts, the text of the diagnosis and the log's beginning and end. It is built by allowing: only
-what is known to be harmless is in it, everything else as its shape (``unfrag.redaction.allowed``). ``raw`` forbids
+what is known to be harmless is in it, everything else as its shape (``unfrag.doctor.allowed``). ``raw`` forbids
 instead: the words stay, and known forms of keys and prompts are taken out.
 """
 
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from unfrag.doctor.allowed.facts import allow_facts
+from unfrag.doctor.allowed.log import Log, allow_log
 from unfrag.doctor.probes.log.source import Source
 from unfrag.errors import UsageError
 from unfrag.facts.snapshot import Snapshot
 from unfrag.facts.values import Unknown
 from unfrag.redaction import TAKEN, redact
-from unfrag.redaction.allowed.facts import allow_facts
-from unfrag.redaction.allowed.log import Log, allow_log
 from unfrag.redaction.names import is_secret
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from unfrag.facts.snapshot import Gpus, Isolation, Launch, Metrics, Snapshot
 from unfrag.facts.values import NO_ANSWER, NOT_GIVEN, Unknown
 from unfrag.server import health, metrics
 from unfrag.system.decode import decoded
+from unfrag.system.network import is_here
 
 if TYPE_CHECKING:
     import httpx
@@ -46,7 +47,7 @@ def live(asked: Asked) -> Snapshot:
     from unfrag.server import http
 
     http.address(asked.url)
-    here = host.is_here(asked.url)
+    here = is_here(asked.url)
     elsewhere = Unknown(f"{asked.url} is on another machine: run unfrag there for its cards and memory")
     with ThreadPoolExecutor(5) as pool:
         server = pool.submit(_server, asked.url)

@@ -109,7 +109,7 @@ def _quoted(text: str) -> str:
     found = _EXCEPTION.search(text)
     if found is None:
         return text
-    from unfrag.redaction.allowed.line import allow  # with long lists
+    from unfrag.doctor.allowed.line import allow  # with long lists
 
     return text[: found.end()] + allow(text[found.end() :]).text
 

@@ -11,9 +11,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from unfrag.facts.snapshot import Launch
+from unfrag.flags import vllm_version
 from unfrag.flags.ours import FLAGS
 from unfrag.flags.repair import repair_value
-from unfrag.server import vllm_version
 from unfrag.system import resources
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.facts.values import Unknown
-from unfrag.server import vllm_version
+from unfrag.flags import vllm_version
 from unfrag.system import paths
 from unfrag.system.decode import decoded
 from unfrag.system.files import read_file, write_atomically

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from unfrag.errors import NotEnoughEvidence, UsageError
-from unfrag.server import vllm_version
+from unfrag.flags import vllm_version
 
 _TIMEOUT_SECONDS = 600
 UNIT = 512  # tokens behind one hash id of a trace in Mooncake's format

@@ -1,7 +1,7 @@
 """Take secrets out of a text that people are to read: keys, passwords and what users asked. All else stays.
 
 This forbids what is known to be secret, so that a configuration or a command line stays readable. A capture, which is
-made to be passed on, keeps only what is known to be harmless (``unfrag.redaction.allowed``).
+made to be passed on, keeps only what is known to be harmless (``unfrag.doctor.allowed``).
 
 ``names``      which names stand before a secret
 ``values``     where the value of a name ends

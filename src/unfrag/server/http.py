@@ -13,11 +13,11 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from unfrag.doctor.probes.host import is_here
 from unfrag.errors import UsageError
 from unfrag.facts.values import NO_ANSWER, NO_SERVER, Unknown
 from unfrag.server import health, metrics
 from unfrag.system.decode import decoded
+from unfrag.system.network import is_here
 
 if TYPE_CHECKING:
     from unfrag.facts.memory_stats import Pool

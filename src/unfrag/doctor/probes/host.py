@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -34,13 +32,6 @@ def read(root: Path = Path("/")) -> Host | Unknown:
         shm_free_bytes=shm_free,
         oom_kills=_kills(two / "memory.events", one / "memory.oom_control"),
     )
-
-
-def is_here(url: str) -> bool:
-    """Is this URL's server on this machine, by its name or one of the machine's addresses?"""
-    name = urlsplit(url).hostname or ""
-    mine = {address.address.split("%")[0] for found in psutil.net_if_addrs().values() for address in found}
-    return name in {"localhost", "127.0.0.1", "::1", socket.gethostname(), *mine}
 
 
 def _number(path: Path) -> int | None:

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from unfrag.doctor.probes.host import is_here
 from unfrag.errors import UnfragError
 from unfrag.facts.snapshot import Launch
 from unfrag.facts.values import Unknown
 from unfrag.flags.line import read_flags
 from unfrag.launchers.supervisor.program import SupervisorProgram
+from unfrag.system.network import is_here
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from unfrag.doctor.allowed import addresses, numbers, paths, releases, vocabulary
 from unfrag.doctor.probes.launch import ALIASES
 from unfrag.flags.check import LISTED, NEVER, known
 from unfrag.flags.ours import FLAGS
-from unfrag.redaction.allowed import addresses, numbers, paths, releases, vocabulary
 
 _ALWAYS = re.compile(
     r"0x(?:ffff)?[0-9a-fA-F]{1,12}|\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?|(?:UD-)?(?:I?Q|TQ)\d_(?:\d|[A-Z]{1,3}(?:_[A-Z]{1,2})?)"

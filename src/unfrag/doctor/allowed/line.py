@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from unfrag.doctor.allowed import addresses, digits, numbers, phrases, tokens, vocabulary
 from unfrag.redaction import TAKEN
-from unfrag.redaction.allowed import addresses, digits, numbers, phrases, tokens, vocabulary
 
 _MARK = re.compile(re.escape(TAKEN) + r"|\[text of \d{1,9} characters\]")
 _TOKEN = re.compile(_MARK.pattern + "|" + phrases.SPLIT.pattern)

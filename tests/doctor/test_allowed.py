@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from tests.snapshots import a_snapshot
+from unfrag.doctor.allowed.facts import allow_facts
+from unfrag.doctor.allowed.log import allow_log
 from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus, Launch
 from unfrag.redaction import redact
-from unfrag.redaction.allowed.facts import allow_facts
-from unfrag.redaction.allowed.log import allow_log
 
 ADDRESSES = {
     "INFO Connecting to redis at 10.61.7.203:6379": "10.61",

@@ -26,7 +26,7 @@ def _parts() -> dict[str, frozenset[str]]:
     """The parts of ``data/names.txt``."""
     found: dict[str, set[str]] = {}
     part = ""
-    for line in resources.text("unfrag.redaction.allowed", "names.txt").splitlines():
+    for line in resources.text("unfrag.doctor.allowed", "names.txt").splitlines():
         if line.startswith("["):
             part = line.strip("[]")
         elif not line.startswith("#"):
@@ -37,7 +37,7 @@ def _parts() -> dict[str, frozenset[str]]:
 @cache
 def _pieces() -> frozenset[str]:
     return (
-        frozenset(resources.text("unfrag.redaction.allowed", f"pieces-{LISTED[-1]}.txt").split())
+        frozenset(resources.text("unfrag.doctor.allowed", f"pieces-{LISTED[-1]}.txt").split())
         | names()
         | _parts()["pieces"]
     ) - _NEVER
@@ -45,7 +45,7 @@ def _pieces() -> frozenset[str]:
 
 @cache
 def _packages() -> frozenset[str]:
-    needed = frozenset(resources.text("unfrag.redaction.allowed", f"packages-{LISTED[-1]}.txt").split())
+    needed = frozenset(resources.text("unfrag.doctor.allowed", f"packages-{LISTED[-1]}.txt").split())
     return needed | _parts()["packages"] | _parts()["words"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from unfrag.redaction.allowed import vocabulary
+from unfrag.doctor.allowed import vocabulary
 
 _LOCAL = r"\+(?:cu(?:da)?\d{1,3}(?:\.\d)?|rocm[\d.]{1,8}|cpu|xpu|torch[\d.]{1,6}|cxx11abi(?:TRUE|FALSE)|g(?:it)?[0-9a-f]{6,12}|d\d{8}|precompiled|\.){1,6}"
 _NUMBERS = r"v?\d{1,4}(?:\.\d{1,4}){1,2}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unfrag.redaction.allowed import addresses, numbers, releases, vocabulary
+from unfrag.doctor.allowed import addresses, numbers, releases, vocabulary
 
 GAP = "…"
 _SITES = ("github.com/vllm-project/", "docs.vllm.ai", "pytorch.org/docs/", "huggingface.co/docs/", "docs.nvidia.com/")

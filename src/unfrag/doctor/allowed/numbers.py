@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from unfrag.redaction.allowed import releases, vocabulary
+from unfrag.doctor.allowed import releases, vocabulary
 
 NUMBER = re.compile(r"[-+~≈]?\d[\d,._]*")
 _WITH_UNIT = re.compile(r"[-+~≈]?\d{1,15}(?:[.,]\d{1,9}){0,6}(?P<unit>[A-Za-z%°/]{1,10})")

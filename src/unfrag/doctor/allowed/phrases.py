@@ -34,7 +34,7 @@ def word_of(token: str) -> str:
 def _threes() -> frozenset[tuple[str, str, str]]:
     found: set[tuple[str, str, str]] = set()
     for name in _FILES:
-        for line in resources.text("unfrag.redaction.allowed", name).splitlines():
+        for line in resources.text("unfrag.doctor.allowed", name).splitlines():
             words = _words(line)
             found.update(zip(words, words[1:], words[2:], strict=False))
     return frozenset(found)

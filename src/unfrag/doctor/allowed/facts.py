@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from unfrag.doctor.allowed import addresses, tokens, vocabulary
+from unfrag.doctor.allowed.line import allow
+from unfrag.doctor.allowed.log import allow_log
 from unfrag.facts.snapshot import Gpus, Snapshot
 from unfrag.redaction import TAKEN, redact
-from unfrag.redaction.allowed import addresses, tokens, vocabulary
-from unfrag.redaction.allowed.line import allow
-from unfrag.redaction.allowed.log import allow_log
 from unfrag.redaction.names import is_of_users, is_secret
 
 _OF_PROGRAMS = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from unfrag.doctor.allowed import vocabulary
+from unfrag.doctor.allowed.line import allow, shape
+from unfrag.doctor.allowed.paths import GAP
 from unfrag.doctor.probes.log import prefix
 from unfrag.redaction import TAKEN, redact
-from unfrag.redaction.allowed import vocabulary
-from unfrag.redaction.allowed.line import allow, shape
-from unfrag.redaction.allowed.paths import GAP
 
 _FRAME = re.compile(
     r'^(?P<indent>\s*)File "(?P<path>[^"]{1,400})", line (?P<line>\d{1,6})(?:, in (?P<function>\S{1,100}))?\s*$'
