@@ -21,10 +21,16 @@ class Rank(msgspec.Struct, frozen=True):
     weights_bytes: Bytes | None = None
     resident_bytes: Bytes | None = None
     budget_bytes: Bytes | None = None
+    unknown: str | None = None
 
 
 class Pool(msgspec.Struct, frozen=True, tag=True):
-    """``memory_stats`` of ``/health``. Keys of the article come first; a server that has only those is read too."""
+    """``memory_stats`` of ``/health``. Keys of the article come first; a server that has only those is read too.
+
+    Attributes:
+        pool: ``stock`` or ``contiguous``.
+        engines: under data parallelism each engine's own; ``engine`` is its number there.
+    """
 
     gpu_cache_usage: Share
     free_blocks: Count
@@ -40,7 +46,10 @@ class Pool(msgspec.Struct, frozen=True, tag=True):
     steps: Count | None = None
     age_seconds: Seconds | None = None
     kv_connector: str | None = None
+    pool: str | None = None
     ranks: tuple[Rank, ...] = ()
+    engines: tuple[Pool, ...] = ()
+    engine: Count | None = None
 
     @property
     def capacity_tokens(self) -> int | None:
