@@ -75,3 +75,20 @@ def test_diagnose_live_adds_up_and_is_healthy_when_idle(rig):
     text = unfrag("diagnose", "--url", rig.url).stdout
     assert "KV pinned" in text
     assert "healthy" in text
+
+
+def test_a_running_server_is_tuned_from_what_it_has_served(rig, tmp_path):
+    for seed in range(3):
+        body = {"model": SERVED_NAME, "prompt": [10 + seed, *range(20, 300)], "max_tokens": 8}
+        httpx.post(f"{rig.url}/v1/completions", json=body, timeout=60, trust_env=False).raise_for_status()
+    done = unfrag("tune", "--url", rig.url, "--json")
+    assert done.returncode == 0, done.stderr
+    plan = tmp_path / "tune.json"
+    plan.write_text(done.stdout)
+    found = json.loads(done.stdout)
+    advice = {one["flag"]: one["value"] for one in found["flags"]}
+    assert int(advice["--max-num-seqs"]) == found["held_tokens"] // found["request_tokens"]
+    place = ["--config", str(rig.config), "--server", rig.server]
+    shown = unfrag("apply", *place, "--plan", str(plan), "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert f"--max-num-seqs {advice['--max-num-seqs']}" in shown.stdout

@@ -20,6 +20,7 @@ from unfrag.commands import (
     plan,
     rollback,
     serve,
+    tune,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     explain,
     capture,
     plan,
+    tune,
     apply,
     rollback,
     flush,
