@@ -17,8 +17,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 _METRICS = """\
 # Metrics of unfrag
 
-Beside vLLM's own. `unfrag_expert_*` stand in a server's `/metrics` while its expert-route cache is on, `unfrag_guard_*` in the
-guard's, with `--metrics-port`.
+Beside vLLM's own. `unfrag_expert_*` stand in a server's `/metrics` while its expert-route cache is on,
+`unfrag_guard_*` in the guard's, with `--metrics-port`.
 
 | metric | kind | what it is |
 |---|---|---|"""
