@@ -94,7 +94,7 @@ def test_no_share_of_the_card_is_advised_while_others_hold_it():
     assert not any("--gpu-memory-utilization" in fix for fix in fixes(log=log))
 
 
-def test_waiting_in_an_empty_pool_is_a_matter_of_seats():
+def test_waiting_in_an_empty_pool_is_a_matter_of_max_num_seqs():
     found = judged(metrics=Metrics(running=8, waiting=44, kv_cache_usage=0.2)).findings[0]
     assert found.cause == "not_memory"
     assert found.fixes[0].startswith("--max-num-seqs 36")

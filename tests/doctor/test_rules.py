@@ -160,7 +160,7 @@ def test_preemptions_count_against_what_was_finished():
     assert found(metrics=Metrics(preemptions=2, requests=3)) == []
 
 
-def test_the_advised_seats_come_from_the_pool():
+def test_the_advised_max_num_seqs_comes_from_the_pool():
     finding = the_finding(pool=a_pool(pinned_blocks=800), metrics=Metrics(preemptions=30, requests=100, running=16))
     assert finding.fixes[0].startswith("--max-num-seqs 20 ")
 

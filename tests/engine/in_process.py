@@ -14,8 +14,8 @@ from unfrag.rig.model import ensure_model
 
 
 @contextlib.contextmanager
-def an_engine(blocks, seats, ranks=1, own=(), **arguments):
-    """``vllm.LLM`` with so many blocks of 32 tokens and so many seats, and unfrag's own flags in the words of ``own``.
+def an_engine(blocks, max_num_seqs, ranks=1, own=(), **arguments):
+    """``vllm.LLM`` with so many blocks of 32 tokens and this ``max_num_seqs``; ``own``: unfrag's own flags as words.
 
     Shut down at the end, and the environment put back.
     """
@@ -35,7 +35,7 @@ def an_engine(blocks, seats, ranks=1, own=(), **arguments):
             block_size=32,
             num_gpu_blocks_override=blocks,
             enforce_eager=True,
-            max_num_seqs=seats,
+            max_num_seqs=max_num_seqs,
             tensor_parallel_size=ranks,
             **arguments,
         )

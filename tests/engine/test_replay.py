@@ -69,12 +69,12 @@ def test_a_trace_from_a_file(tmp_path):
         {"timestamp": i * 100, "input_length": 1500, "output_length": 20, "hash_ids": [0, 1, 2]} for i in range(20)
     ]
     trace.write_text("\n".join(map(json.dumps, lines)) + "\nno json\n{}\n")
-    found = replay.run(replay.Load(trace, tokens=100_000, seats=16))
+    found = replay.run(replay.Load(trace, tokens=100_000, max_num_seqs=16))
     (instance,) = found.instances
     assert (instance.requests, instance.finished) == (20, 20)
     assert instance.hit_tokens == 19 * 2 * 512
     trace.write_text("nothing\n")
     with pytest.raises(NotEnoughEvidence, match="no request"):
-        replay.run(replay.Load(trace, tokens=100_000, seats=16))
+        replay.run(replay.Load(trace, tokens=100_000, max_num_seqs=16))
     with pytest.raises(UsageError, match="less than one unit"):
-        replay.run(replay.Load(trace, tokens=100, seats=16))
+        replay.run(replay.Load(trace, tokens=100, max_num_seqs=16))

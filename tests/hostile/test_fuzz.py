@@ -71,7 +71,7 @@ def test_any_configuration_is_planned_or_refused(kind, more, count):
     ask = search.Ask(cards.named("H100", None), count, (99,), True, True, workload.Workload(prompt=100, output=9))
     with contextlib.suppress(UnfragError):
         shape = architecture.read({**MODEL, "model_type": kind, **more})
-        plan = search.seated(shape, search.best(shape, Choice(), ask)[0], ask)
+        plan = search.with_max_num_seqs(shape, search.best(shape, Choice(), ask)[0], ask)
         mended = search.mend(shape, plan, ask) if not plan.estimate.fits else None
         flags.flags(shape, mended[0] if mended else plan, ask)
 

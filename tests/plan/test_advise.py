@@ -1,4 +1,4 @@
-"""Advice keeps the budget, doubles tokens only when allowed to, and takes seats from what was measured."""
+"""Advice keeps the budget, doubles tokens only when allowed to, and takes `max_num_seqs` from what was measured."""
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,7 @@ def test_a_server_whose_pool_vllm_sizes_is_not_told_a_number_of_blocks():
     assert "--num-gpu-blocks-override" not in flags(current={})
 
 
-def test_seats_grow_with_the_pool_from_what_a_bench_saw():
+def test_max_num_seqs_grows_with_the_pool_from_what_a_bench_saw():
     assert flags(held=15)["--max-num-seqs"] == "15"
     assert flags(held=15, quantize=True)["--max-num-seqs"] == "30"
 

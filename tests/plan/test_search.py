@@ -26,7 +26,7 @@ def ask(card="H100", count=1, load=None, free=True, fp8=False):
 def ranked(shape, asked, **choice):
     chosen = search.for_workload(Choice(tp=asked.count, **choice), asked.workload, shape)
     best, *rest = search.best(shape, chosen, asked)
-    return [search.seated(shape, best, asked), *rest]
+    return [search.with_max_num_seqs(shape, best, asked), *rest]
 
 
 def test_of_mla_it_weighs_context_parallel_and_data_parallel_attention_against_tensor_parallel():
@@ -50,7 +50,7 @@ def test_the_simpler_plan_wins_when_it_holds_nearly_as_much():
     assert all(other.requests <= best.requests / 0.9 for other in rest if other.estimate.fits)
 
 
-def test_the_workload_sets_context_and_seats():
+def test_the_workload_sets_context_and_max_num_seqs():
     load = Workload(prompt=3000, output=400, longest=7000, concurrency=40)
     best = ranked(LLAMA, ask(load=load))[0]
     assert (best.estimate.choice.max_model_len, best.estimate.choice.max_num_seqs) == (7168, 40)
@@ -66,13 +66,13 @@ def test_shared_prefixes_are_held_once():
 
 
 def test_what_the_flags_start_is_what_was_promised(capsys, tmp_path):
-    """Seats are part of the plan: put back into it, they change nothing."""
+    """`max_num_seqs` is part of the plan: put back into it, they change nothing."""
     given = ("--gpu", "H100", "--prompt-tokens", "3000", "--output-tokens", "400")
     _, found = plan(capsys, tmp_path, LLAMA_8B, *given)
     flags = {flag["flag"]: flag["value"] for flag in found["flags"]}
-    seats = int(flags["--max-num-seqs"])
-    assert 0.9 * found["requests_at_once"] <= seats <= found["requests_at_once"]
-    _, again = plan(capsys, tmp_path, LLAMA_8B, *given, "--max-num-seqs", str(seats))
+    max_num_seqs = int(flags["--max-num-seqs"])
+    assert 0.9 * found["requests_at_once"] <= max_num_seqs <= found["requests_at_once"]
+    _, again = plan(capsys, tmp_path, LLAMA_8B, *given, "--max-num-seqs", str(max_num_seqs))
     assert again["kv_tokens"] == found["kv_tokens"]
 
 
@@ -86,7 +86,7 @@ def test_more_than_fits_is_not_put_into_the_flags(capsys, tmp_path):
     assert enough["enough"] is True
 
 
-def test_without_a_workload_seats_are_left_to_vllm(capsys, tmp_path):
+def test_without_a_workload_max_num_seqs_is_left_to_vllm(capsys, tmp_path):
     _, found = plan(capsys, tmp_path, LLAMA_8B, "--gpu", "H100")
     assert "--max-num-seqs" not in found["command"]
 

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     asked = search.for_workload(_choice(args), load, shape)
     ranked = search.best(shape, asked, ask)
     plan, backend = _asked(found, shape, args, ranked[0], ask)
-    plan = search.seated(shape, plan, ask)
+    plan = search.with_max_num_seqs(shape, plan, ask)
     if args.engine_version and ask.version == kv.version_of(None):
         plan = _noted(plan, f"{args.engine_version[:60]} is no version that is understood: the newest is counted with")
     mended = search.mend(shape, plan, ask) if not plan.estimate.fits else None
@@ -231,7 +231,7 @@ def _replay(args: argparse.Namespace, plan: Plan, ask: Ask) -> Replay:
     load = replay.Load(
         trace=args.trace,
         tokens=plan.estimate.kv_tokens,
-        seats=plan.estimate.choice.max_num_seqs or budget.default_seqs(ask.card, ask.version),
+        max_num_seqs=plan.estimate.choice.max_num_seqs or budget.default_seqs(ask.card, ask.version),
         instances=args.instances * plan.replicas,
         by_prefix=args.route == "prefix",
         prefill_rate=args.prefill_rate,

@@ -89,7 +89,7 @@ async def flush_cache(
 
 @router.post("/plugins/unfrag/drain")
 async def drain_for(request: Request, seconds: str = "60") -> JSONResponse:
-    """Let in no new request for so long, a day at most, and leave those that run alone; 0 lets them in again.
+    """Admit no new request for so long, a day at most, and leave those that run alone; 0 admits them again.
 
     403 to a caller that is neither on this machine nor holds the token, 400 for a time that is none; nothing changes.
     """

@@ -1,8 +1,8 @@
 """A request trace through vLLM's real block pool, without a model: hits, occupancy, preemptions. Prints JSON.
 
-Events by time: a request arrives, is admitted when a seat and its blocks are there, computes what the cache does not
-hold, decodes, grows by a block now and then, finishes and frees. When no block is left for a running request the
-youngest is thrown out and starts again, as in vLLM. Speeds are two constants, so times are rough; hits and blocks are
+Events by time: a request arrives, is admitted when `max_num_seqs` and the blocks allow it, computes what the cache
+does not hold, decodes, grows by a block now and then, finishes and frees. When no block is left for a running request
+the youngest is preempted and starts again, as in vLLM. Speeds are two constants, so times are rough; hits and blocks are
 exact. One block of the pool is one hashed unit of the trace (512 tokens in Mooncake's).
 
 Read in ``vllm/v1/core/block_pool.py`` and ``kv_cache_manager.py`` of 0.32.
@@ -115,10 +115,10 @@ class PoolCache:
 
 
 def simulate(
-    turns: list[Turn], cache: Cache, seats: int, prefill_rate: float, tpot: float, unit: int
+    turns: list[Turn], cache: Cache, max_num_seqs: int, prefill_rate: float, tpot: float, unit: int
 ) -> dict[str, Any]:
     """Run the turns through one server. Times in seconds, rates in tokens a second."""
-    server = _Server(cache, seats, prefill_rate, tpot, unit)
+    server = _Server(cache, max_num_seqs, prefill_rate, tpot, unit)
     for turn in turns:
         server.at(turn.arrived, turn, arrives=True)
     server.run()
@@ -126,8 +126,14 @@ def simulate(
 
 
 class _Server:
-    def __init__(self, cache: Cache, seats: int, prefill_rate: float, tpot: float, unit: int) -> None:
-        self._cache, self._seats, self._rate, self._tpot, self._unit = cache, seats, prefill_rate, tpot, unit
+    def __init__(self, cache: Cache, max_num_seqs: int, prefill_rate: float, tpot: float, unit: int) -> None:
+        self._cache, self._max_num_seqs, self._rate, self._tpot, self._unit = (
+            cache,
+            max_num_seqs,
+            prefill_rate,
+            tpot,
+            unit,
+        )
         self._waiting: deque[Turn] = deque()
         self._running: list[Turn] = []
         self._events: list[tuple[float, int, bool, Turn, int]] = []
@@ -136,7 +142,7 @@ class _Server:
         self._hit = self._prompts = self._admitted = self._preempted = self._finished = self._refused = self._most = 0
 
     def at(self, when: float, turn: Turn, arrives: bool = False) -> None:
-        """Something happens to a turn then; it is forgotten when the turn was thrown out meanwhile."""
+        """Something happens to a turn then; it is forgotten when the turn was preempted meanwhile."""
         heapq.heappush(self._events, (when, next(self._order), arrives, turn, turn.generation))
 
     def run(self) -> None:
@@ -152,7 +158,7 @@ class _Server:
             self._peak = max(self._peak, self._cache.usage())
 
     def _admit(self) -> None:
-        while self._waiting and len(self._running) < self._seats:
+        while self._waiting and len(self._running) < self._max_num_seqs:
             turn = self._waiting[0]
             found = self._cache.admit(turn)
             if found is not None and turn.done and not self._cache.grow(turn, turn.prompt + turn.done):
@@ -268,7 +274,12 @@ def main() -> None:
     parts = split(turns, asked["instances"], asked["by_prefix"])
     answers = [
         simulate(
-            part, PoolCache(asked["tokens"] // unit, unit), asked["seats"], asked["prefill_rate"], asked["tpot"], unit
+            part,
+            PoolCache(asked["tokens"] // unit, unit),
+            asked["max_num_seqs"],
+            asked["prefill_rate"],
+            asked["tpot"],
+            unit,
         )
         for part in parts
     ]

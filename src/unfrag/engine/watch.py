@@ -87,7 +87,7 @@ class EngineWatch:
         return None
 
     def closed_seconds(self) -> float:
-        """For how long no request is let in, by word of any engine."""
+        """For how long no request is admitted, by word of any engine."""
         return max((engine.closed_seconds() for engine in self._engines), default=0.0)
 
     async def close_for(self, seconds: float) -> None:

@@ -63,7 +63,7 @@ def _flush(target: Target, parts: dict[str, bool]) -> str:
 
 
 def _drain(target: Target, seconds: float, stop: Event) -> str:
-    """Let in nobody new and wait for those who are in; what could not be waited for is lost, and said."""
+    """Admit nobody new and wait for those who are in; what could not be waited for is lost, and said."""
     started = time.monotonic()
     try:
         with http.client(target.url) as server:

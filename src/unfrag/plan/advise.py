@@ -83,18 +83,18 @@ def advise(
             )
         )
     tokens = (blocks - 1) * block
-    advice.append(_seats(tokens, tokens / (pool.capacity_tokens or tokens), request_tokens, held))
+    advice.append(_max_num_seqs(tokens, tokens / (pool.capacity_tokens or tokens), request_tokens, held))
     return tuple(advice)
 
 
-def _seats(tokens: int, growth: float, request_tokens: int, held: int | None) -> Advice:
+def _max_num_seqs(tokens: int, growth: float, request_tokens: int, held: int | None) -> Advice:
     """``--max-num-seqs``: from what a bench saw, else from requests that share nothing."""
     if held is not None:
-        seats = max(1, int(held * growth))
+        max_num_seqs = max(1, int(held * growth))
         why = f"{held} at a time ran without preemption, and the pool holds {growth:.2f} times the tokens now"
         costs = "requests beyond that wait; measured with this workload, so measure again for another"
     else:
-        seats = max(1, tokens // request_tokens)
-        why = f"{tokens:,} tokens hold {seats} requests of {request_tokens:,}; more would preempt one another"
+        max_num_seqs = max(1, tokens // request_tokens)
+        why = f"{tokens:,} tokens hold {max_num_seqs} requests of {request_tokens:,}; more would preempt one another"
         costs = "requests beyond that wait; with prompts that share long prefixes it may be set higher"
-    return Advice("--max-num-seqs", str(seats), why, costs)
+    return Advice("--max-num-seqs", str(max_num_seqs), why, costs)

@@ -46,7 +46,7 @@ class Load(msgspec.Struct, frozen=True):
 
     trace: Path
     tokens: int
-    seats: int
+    max_num_seqs: int
     instances: int = 1
     by_prefix: bool = True
     prefill_rate: float = 20_000.0

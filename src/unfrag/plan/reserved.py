@@ -73,7 +73,7 @@ def _free(free: int, cache: int | None) -> Reserved:
 
 
 def _in_pool(pool: Pool, snapshot: Snapshot) -> list[Reserved]:
-    """Blocks that nobody has ever used, and seats that the pool cannot serve."""
+    """Blocks that nobody has ever used, and a max_num_seqs that the pool cannot serve."""
     if pool.block_size_bytes is None or pool.total_blocks is None or pool.cached_blocks is None:
         return []
     found = []

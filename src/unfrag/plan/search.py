@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SIZES = (1, 2, 4, 8, 16, 32)
 _COUNTS: tuple[int, ...] = (*range(1, 17), *range(24, 65, 8))
 _SIMPLER = 0.9  # a plan that holds this much of the best one's requests and needs fewer flags is preferred
-_MOST_SEATS = 1024
+_MOST_SEQS = 1024
 _SMALL_STEP = 2048  # tokens
 _SHORT = 2048  # tokens; a context below it is of no use
 
@@ -87,20 +87,20 @@ def for_workload(choice: Choice, load: Workload, a: Architecture) -> Choice:
     return msgspec.structs.replace(choice, max_model_len=min(length, a.longest or length))
 
 
-def seated(a: Architecture, plan: Plan, ask: Ask) -> Plan:
-    """The plan with as many seats as its pool holds requests of the workload, and not more than were asked for.
+def with_max_num_seqs(a: Architecture, plan: Plan, ask: Ask) -> Plan:
+    """The plan with a `max_num_seqs` of what its pool holds of the workload, and not more than was asked for.
 
-    What seats take (the sampler's buffers) is counted again, so the plan is the one that its flags start.
+    What they take (the sampler's buffers) is counted again, so the plan is the one that its flags start.
     """
     load = ask.workload
     if plan.estimate.choice.max_num_seqs or not load.request_tokens or not plan.requests or not plan.estimate.fits:
         return plan
     for _ in range(3):
         held = int((plan.requests or 0) / plan.replicas)
-        seats = max(1, min(held, _MOST_SEATS, load.concurrency or held))
-        if seats == plan.estimate.choice.max_num_seqs:
+        max_num_seqs = max(1, min(held, _MOST_SEQS, load.concurrency or held))
+        if max_num_seqs == plan.estimate.choice.max_num_seqs:
             break
-        chosen = msgspec.structs.replace(plan.estimate.choice, max_num_seqs=seats)
+        chosen = msgspec.structs.replace(plan.estimate.choice, max_num_seqs=max_num_seqs)
         plan = weigh(a, estimate(a, ask.card, ask.count, chosen, ask.version, plan.exact), ask, plan.exact)
     return plan
 
@@ -212,7 +212,9 @@ def cards_needed(a: Architecture, choice: Choice, ask: Ask) -> int | None:
     for count in filter(lambda c: c > ask.count, _COUNTS):
         asked = msgspec.structs.replace(ask, count=count)
         try:
-            found = seated(a, best(a, msgspec.structs.replace(choice, tp=1, dp=1, dcp=1, pp=1), asked)[0], asked)
+            found = with_max_num_seqs(
+                a, best(a, msgspec.structs.replace(choice, tp=1, dp=1, dcp=1, pp=1), asked)[0], asked
+            )
         except UsageError:
             continue
         if found.estimate.fits and found.enough is not False:
@@ -223,14 +225,14 @@ def cards_needed(a: Architecture, choice: Choice, ask: Ask) -> int | None:
 def mend(a: Architecture, plan: Plan, ask: Ask) -> tuple[Plan, tuple[str, ...]] | None:
     """The least changes of what was left open that make it fit, with what each is; None when nothing does.
 
-    Tried in the order of what they cost the users: seats, the share of the card, the step, the context; then whatever
-    turns out not to be needed is taken back.
+    Tried in the order of what they cost the users: `max_num_seqs`, the share of the card, the step, the context; then
+    whatever turns out not to be needed is taken back.
     """
     asked = plan.estimate.choice
-    seats = max(4, min(ask.workload.concurrency or 32, 256))
+    max_num_seqs = max(4, min(ask.workload.concurrency or 32, 256))
     steps: list[tuple[str, dict[str, object]]] = []
     if asked.max_num_seqs is None:
-        steps.append((f"--max-num-seqs {seats}", {"max_num_seqs": seats}))
+        steps.append((f"--max-num-seqs {max_num_seqs}", {"max_num_seqs": max_num_seqs}))
     if asked.utilization is None:
         steps.append(("--gpu-memory-utilization 0.95", {"utilization": 0.95}))
     if asked.step_tokens is None and budget.default_step(ask.card) > _SMALL_STEP >= (asked.max_num_seqs or 0):
