@@ -19,7 +19,7 @@ from unfrag.doctor.probes import allocator, launch, nvidia_smi, series
 from unfrag.doctor.probes.log import parse
 from unfrag.facts.snapshot import Gpus, Launch
 from unfrag.facts.values import NO_ANSWER, Unknown
-from unfrag.server import health, http, metrics
+from unfrag.server import client, health, metrics
 
 WORDS = st.sampled_from(
     [
@@ -188,20 +188,20 @@ def test_a_server_that_trickles_or_redirects_for_ever(handler):
     url = f"http://127.0.0.1:{server.server_address[1]}"
     started = time.monotonic()
     try:
-        with http.client(url) as client:
-            found = http.read_pool(client), http.read_metrics(client), http.read_version(client)
+        with client.Server(url) as asked:
+            found = asked.pool(), asked.metrics(), asked.version()
     finally:
         server.shutdown()
     assert all(isinstance(fact, Unknown) for fact in found)
-    assert time.monotonic() - started < 4 * http.TIMEOUT_SECONDS
+    assert time.monotonic() - started < 4 * client.TIMEOUT_SECONDS
 
 
 def test_a_port_that_nobody_answers():
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        with http.client(f"http://127.0.0.1:{silent.getsockname()[1]}") as client:
-            found = http.read_version(client)
+        with client.Server(f"http://127.0.0.1:{silent.getsockname()[1]}") as asked:
+            found = asked.version()
     assert isinstance(found, Unknown)
     assert found.why.startswith(NO_ANSWER)
 

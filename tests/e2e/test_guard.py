@@ -17,8 +17,7 @@ from tests.e2e.verbs import unfrag
 from tests.receiver import Receiver
 from tests.waiting import until
 from unfrag.rig.server import Rig
-from unfrag.server.http import client as http_client
-from unfrag.server.http import read_metrics
+from unfrag.server.client import Server
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +55,8 @@ def test_a_server_without_the_plugin_is_asked_by_a_canary(tmp_path):
         assert httpx.get(f"{bare.url}/health", trust_env=False).content == b""
 
         def steps():
-            with http_client(bare.url) as server:
-                return read_metrics(server).iterations
+            with Server(bare.url) as server:
+                return server.metrics().iterations
 
         with Guard(bare, tmp_path) as guard:
             first = steps() or 0

@@ -14,7 +14,7 @@ from tests.waiting import until
 from unfrag.doctor import collect, diagnosis, rules
 from unfrag.rig.environment import SERVED_NAME
 from unfrag.rig.server import Rig
-from unfrag.server import http
+from unfrag.server.client import Server
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def test_under_load_a_first_poll_is_as_young_as_any_other(busy):
     with Load(busy, 24) as load:
         for goal in (40, 80, 120):
             until(lambda goal=goal: load.served >= goal)
-            with http.client(busy.url) as server:
-                pool, metrics = http.read_pool(server), http.read_metrics(server)
+            with Server(busy.url) as server:
+                pool, metrics = server.pool(), server.metrics()
             assert pool.age_seconds < 2
             assert metrics.running > 4
             assert abs(pool.gpu_cache_usage - metrics.kv_cache_usage) < 0.25

@@ -8,7 +8,6 @@ import pytest
 from tests.clients import Clients
 from unfrag.facts.memory_stats import Pool, Rank
 from unfrag.rig.environment import SERVED_NAME
-from unfrag.server import http
 
 ONLY_UNDER_DATA_PARALLELISM = {"engines", "engine"}
 
@@ -68,7 +67,7 @@ def test_usage_agrees_with_vllms_own_metric_under_load(server):
     with ThreadPoolExecutor(4) as clients:
         live = [clients.submit(complete, server, prompt(20 + i, 200 + 40 * i), 1200) for i in range(4)]
         while not any(request.done() for request in live):
-            before, metrics, after = stats(server), http.read_metrics(server), stats(server)
+            before, metrics, after = stats(server), server.metrics(), stats(server)
             if after["gpu_cache_usage"] < before["gpu_cache_usage"] or (
                 agreed and before["gpu_cache_usage"] < agreed[-1][0]
             ):

@@ -20,7 +20,7 @@ from unfrag.system.session import undisturbed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from unfrag.apply.program import Server
+    from unfrag.apply.program import Program
     from unfrag.launchers import Launcher, LaunchSpec
 
     Check = Callable[[str], list[str]]  # with the server's URL
@@ -55,11 +55,11 @@ def plan(launcher: Launcher, edit: Edit) -> Change:
     return Change(spec, launcher.plan(spec, edit), edit)
 
 
-def apply(server: Server, change: Change, checks: Sequence[Check] = ()) -> Kept:
+def apply(program: Program, change: Change, checks: Sequence[Check] = ()) -> Kept:
     """Make the change, or leave everything as it was.
 
     Args:
-        server: whose file it is.
+        program: whose file it is.
         change: from :func:`plan`.
         checks: asked once the server answers, beside the flags and a completion: each says what is wrong, in lines.
 
@@ -73,12 +73,12 @@ def apply(server: Server, change: Change, checks: Sequence[Check] = ()) -> Kept:
     """
     path = change.spec.path
     with only_one(path):
-        before = server.launcher.status()  # a launcher that does not answer must be known before anything changes
+        before = program.launcher.status()  # a launcher that does not answer must be known before anything changes
         if before.state == "UNLOADED":
             raise NotEnoughEvidence(f"{before.hint}. Nothing was changed")
-        if digest(server.launcher.read().content) != digest(change.spec.content):
+        if digest(program.launcher.read().content) != digest(change.spec.content):
             raise UsageError(f"{path} has changed since it was read: nothing was done. Look at it, then again")
-        kept = server.history.keep(
+        kept = program.history.keep(
             change.spec,
             change.content,
             change.edit,
@@ -87,13 +87,13 @@ def apply(server: Server, change: Change, checks: Sequence[Check] = ()) -> Kept:
         )
         try:
             write_atomically(path, change.content)
-            _restart_and_verify(server, change, checks)
+            _restart_and_verify(program, change, checks)
         except BaseException as fault:
-            raise _ended(server, change, kept, fault) from fault
-        return server.history.mark(kept, "applied")
+            raise _ended(program, change, kept, fault) from fault
+        return program.history.mark(kept, "applied")
 
 
-def _ended(server: Server, change: Change, kept: Kept, fault: BaseException) -> BaseException:
+def _ended(program: Program, change: Change, kept: Kept, fault: BaseException) -> BaseException:
     """After a failure: the file and the server as they were; what is to be raised.
 
     Raises:
@@ -101,18 +101,18 @@ def _ended(server: Server, change: Change, kept: Kept, fault: BaseException) -> 
     """
     now = _content_of(change.spec.path)
     if now == change.spec.content:  # it never came to the change
-        server.history.mark(kept, "not made")
+        program.history.mark(kept, "not made")
         return fault
     why = str(fault) if isinstance(fault, UnfragError) else "interrupted"
     edited = ""
     if now != change.content:
         edited = (
-            f"\nSomebody edited {change.spec.path} meanwhile: that is kept in {server.history.keep_edit(kept, now)}"
+            f"\nSomebody edited {change.spec.path} meanwhile: that is kept in {program.history.keep_edit(kept, now)}"
         )
-        if server.is_healthy_for_sure():
-            server.history.mark(kept, "edited since")
+        if program.is_healthy_for_sure():
+            program.history.mark(kept, "edited since")
             return RolledBack(f"{why}{edited}, and left as it is, since the server there is healthy")
-    take_back(server, kept, f"{why}{edited}")
+    take_back(program, kept, f"{why}{edited}")
     known = isinstance(fault, UnfragError | KeyboardInterrupt | SystemExit)
     return RolledBack(f"{why}\nThe change was taken back; {is_now(kept)}{edited}") if known else fault
 
@@ -125,38 +125,38 @@ def _content_of(path: Path) -> bytes:
         return b""
 
 
-def _restart_and_verify(server: Server, change: Change, checks: Sequence[Check]) -> None:
-    url = server.restart()
-    wrong = problems(url, server.launcher.running(), change.edit)
+def _restart_and_verify(program: Program, change: Change, checks: Sequence[Check]) -> None:
+    url = program.restart()
+    wrong = problems(url, program.launcher.running(), change.edit)
     for check in () if wrong else checks:
         wrong += check(url)
     if wrong:
         raise RolledBack("the server came up, but " + "; ".join(wrong))
 
 
-def take_back(server: Server, kept: Kept, why: str) -> Kept:
+def take_back(program: Program, kept: Kept, why: str) -> Kept:
     """The old file, and the old server as it was: up, stopped, or down and left to its launcher. Marked on record.
 
     Raises:
         UsageError: the old file cannot be put back; the change stays unfinished.
         RollbackFailed: the old file is back, but the old server did not come up.
     """
-    server.progress("taking the change back")
+    program.progress("taking the change back")
     with undisturbed():
-        put_back(Path(kept.path), server.history.before(kept))
+        put_back(Path(kept.path), program.history.before(kept))
         try:
             if kept.was_up:
-                server.rescue()
+                program.rescue()
             else:
-                server.launcher.restart()
+                program.launcher.restart()
                 if kept.was_stopped:
-                    server.launcher.stop()
+                    program.launcher.stop()
         except UnfragError as fault:
-            server.history.mark(kept, "rolled back")
+            program.history.mark(kept, "rolled back")
             raise RollbackFailed(
                 f"{why}\nThe old file is back, but the old server did not come up again: {fault}{needs_a_human(kept)}"
             ) from fault
-        return server.history.mark(kept, "rolled back")
+        return program.history.mark(kept, "rolled back")
 
 
 def needs_a_human(kept: Kept) -> str:

@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"[%$]")
 
 
 @dataclass(frozen=True)
-class Server:
+class Program:
     """A server under its launcher.
 
     Attributes:

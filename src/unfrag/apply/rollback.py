@@ -13,11 +13,11 @@ from unfrag.system.files import put_back
 from unfrag.system.session import undisturbed
 
 if TYPE_CHECKING:
-    from unfrag.apply.program import Server
+    from unfrag.apply.program import Program
     from unfrag.launchers import LaunchSpec
 
 
-def rollback(server: Server, kept: Kept) -> None:
+def rollback(program: Program, kept: Kept) -> None:
     """Go back to the file from before a recorded change, whatever changes came after it, and restart.
 
     Raises:
@@ -27,21 +27,21 @@ def rollback(server: Server, kept: Kept) -> None:
         RollbackFailed: the old file is back, no server came up with it, and none was healthy before; or what was
             healthy did not come up again.
     """
-    history, launcher = server.history, server.launcher
+    history, launcher = program.history, program.launcher
     content = history.before(kept)
     with only_one(launcher.read().path):
         spec = launcher.read()
         changes = _untouched_since(spec, kept, history)
-        was_healthy = server.is_healthy()
+        was_healthy = program.is_healthy()
         later = changes[[one.id for one in changes].index(kept.id) :]
         history.mark(kept, "going back")
         put_back(spec.path, content)
         failed: BaseException | None = None
         try:
-            server.restart()
+            program.restart()
         except BaseException as fault:
             if was_healthy:
-                _stay(server, spec, kept, fault)
+                _stay(program, spec, kept, fault)
             failed = fault
         for one in reversed(later):  # what stands in the file now is marked last
             if one.state == "applied" or one.id == kept.id:
@@ -52,35 +52,35 @@ def rollback(server: Server, kept: Kept) -> None:
             raise failed
 
 
-def _stay(server: Server, spec: LaunchSpec, kept: Kept, fault: BaseException) -> NoReturn:
+def _stay(program: Program, spec: LaunchSpec, kept: Kept, fault: BaseException) -> NoReturn:
     """Put back what a healthy server ran with until the rollback. Raises RolledBack, or RollbackFailed."""
     why = f"the server of the old file did not come up: {fault}" if isinstance(fault, UnfragError) else "interrupted"
-    server.progress("putting back what ran before")
+    program.progress("putting back what ran before")
     with undisturbed():
         put_back(spec.path, spec.content)
         try:
-            server.rescue()
+            program.rescue()
         except UnfragError as worse:
             raise RollbackFailed(
                 f"{why}\nWhat ran before is in the file again, but did not come up either: {worse}{needs_a_human(kept)}"
             ) from worse
         finally:
-            server.history.mark(kept, kept.state)
+            program.history.mark(kept, kept.state)
     raise RolledBack(f"{why}\nSo nothing was taken back: the file and the server are as they were") from fault
 
 
-def bring_up(server: Server, kept: Kept) -> bool:
+def bring_up(program: Program, kept: Kept) -> bool:
     """Start a server that is not healthy with the file that ``kept`` left; False: it was healthy, nothing was done.
 
     Raises:
         NotEnoughEvidence: the launcher does not answer.
         RollbackFailed: it does not come up.
     """
-    with only_one(server.launcher.read().path):
-        if server.is_healthy():
+    with only_one(program.launcher.read().path):
+        if program.is_healthy():
             return False
         try:
-            server.restart()
+            program.restart()
         except UnfragError as fault:
             raise _down(fault, kept) from fault
         return True

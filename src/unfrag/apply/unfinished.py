@@ -19,7 +19,7 @@ from unfrag.launchers import Edit
 from unfrag.system.files import put_back
 
 if TYPE_CHECKING:
-    from unfrag.apply.program import Server
+    from unfrag.apply.program import Program
     from unfrag.launchers import Launcher, LaunchSpec
 
 _STATES = ("pending", "going back")
@@ -139,23 +139,25 @@ def under_way(launcher: Launcher) -> UnderWay | None:
     return UnderWay(kept, cut_short=True) if kept is not None else None
 
 
-def left(server: Server) -> Left | None:
+def left(program: Program) -> Left | None:
     """What was left half way, judged by what is there now; None when there is nothing. Nothing is changed.
 
     Raises:
         NotEnoughEvidence: the launcher does not answer.
     """
-    spec = server.launcher.read()
-    kept = unfinished(spec, server.history)
+    spec = program.launcher.read()
+    kept = unfinished(spec, program.history)
     if kept is None:
         return None
     if kept.state == "pending":
-        return Left(kept, kept, _pending(server, spec, kept))
-    applied = [one for one in server.history.of(spec.path, spec.program) if one.state == "applied" or one.id == kept.id]
-    return Left(kept, applied[-1], _going_back(server, spec, kept, applied[-1]))
+        return Left(kept, kept, _pending(program, spec, kept))
+    applied = [
+        one for one in program.history.of(spec.path, spec.program) if one.state == "applied" or one.id == kept.id
+    ]
+    return Left(kept, applied[-1], _going_back(program, spec, kept, applied[-1]))
 
 
-def finish(server: Server) -> Ended | None:
+def finish(program: Program) -> Ended | None:
     """End what a killed unfrag left half way; None when there was nothing.
 
     The file is taken back to the one from before where it still is what the change wrote, and no healthy server runs
@@ -166,51 +168,51 @@ def finish(server: Server) -> Ended | None:
         NotEnoughEvidence: the launcher does not answer: nothing was changed.
         RollbackFailed: the old file is back, but the old server did not come up.
     """
-    with only_one(server.launcher.read().path):
-        found = left(server)
-        return _finished(server, found) if found is not None else None
+    with only_one(program.launcher.read().path):
+        found = left(program)
+        return _finished(program, found) if found is not None else None
 
 
-def _pending(server: Server, spec: LaunchSpec, kept: Kept) -> End:
+def _pending(program: Program, spec: LaunchSpec, kept: Kept) -> End:
     now = digest(spec.content)
     if now == kept.before_sha256:
         return "untouched"
     if now != kept.after_sha256:
         return "edited"
-    if not server.is_healthy():
+    if not program.is_healthy():
         return "take back"
-    return "keep" if server.runs_with(Edit(kept.flags, kept.removed)) else "put back"
+    return "keep" if program.runs_with(Edit(kept.flags, kept.removed)) else "put back"
 
 
-def _going_back(server: Server, spec: LaunchSpec, kept: Kept, newest: Kept) -> End:
+def _going_back(program: Program, spec: LaunchSpec, kept: Kept, newest: Kept) -> End:
     now = digest(spec.content)
     if now == newest.after_sha256:
         return "not gone"
     if now != kept.before_sha256:
         return "edited"
-    if not server.is_healthy():
-        return "start" if server.launcher.status().state == "UNLOADED" else "gone"
+    if not program.is_healthy():
+        return "start" if program.launcher.status().state == "UNLOADED" else "gone"
     withdrawn = Edit(newest.flags, newest.removed)
     asked = bool(newest.flags or newest.removed) and bool(not_in_effect(read_flags(spec.command), withdrawn))
-    return "return" if asked and server.runs_with(withdrawn) else "gone"
+    return "return" if asked and program.runs_with(withdrawn) else "gone"
 
 
-def _finished(server: Server, found: Left) -> Ended:
+def _finished(program: Program, found: Left) -> Ended:
     if found.end == "take back":
-        kept = take_back(server, found.kept, found.cut)
+        kept = take_back(program, found.kept, found.cut)
         return Ended(kept, f"{found.did}, and {is_now(kept)}")
     if found.end in ("gone", "start"):
-        return _gone(server, found)
-    content = found.file(server.history)
+        return _gone(program, found)
+    content = found.file(program.history)
     if content is not None:
         put_back(Path(found.kept.path), content)
-    kept = server.history.mark(found.kept, _WAYS[found.end].state)
-    return Ended(kept, found.did + (_otherwise(server) if found.end == "untouched" else ""))
+    kept = program.history.mark(found.kept, _WAYS[found.end].state)
+    return Ended(kept, found.did + (_otherwise(program) if found.end == "untouched" else ""))
 
 
-def _gone(server: Server, found: Left) -> Ended:
+def _gone(program: Program, found: Left) -> Ended:
     """The file of the rollback stands there: all that it took back is marked, the oldest last."""
-    kept, history = found.kept, server.history
+    kept, history = found.kept, program.history
     changes = history.of(Path(kept.path), kept.program)
     for later in reversed(changes[[one.id for one in changes].index(kept.id) + 1 :]):
         if later.state == "applied":
@@ -218,16 +220,16 @@ def _gone(server: Server, found: Left) -> Ended:
     kept = history.mark(kept, "rolled back")
     if found.end == "start":
         try:
-            server.rescue()
+            program.rescue()
         except UnfragError as fault:
             raise RollbackFailed(
                 f"{found.did}, but its server did not come up: {fault}{needs_a_human(kept)}"
             ) from fault
         return Ended(kept, f"{found.did}, and the server was started with it")
-    return Ended(kept, f"{found.did}{_otherwise(server)}")
+    return Ended(kept, f"{found.did}{_otherwise(program)}")
 
 
-def _otherwise(server: Server) -> str:
+def _otherwise(program: Program) -> str:
     """What is to be added where a server runs that was started with something else."""
-    other = server.runs_otherwise()
+    other = program.runs_otherwise()
     return f"; but the server was started otherwise: {'; '.join(other)}" if other else ""

@@ -11,7 +11,7 @@ from unfrag.facts.snapshot import Metrics
 from unfrag.facts.values import Unknown
 from unfrag.flags.line import read_flags
 from unfrag.redaction.names import is_secret
-from unfrag.server import http
+from unfrag.server.client import Server
 
 if TYPE_CHECKING:
     from unfrag.launchers import Edit
@@ -28,19 +28,17 @@ def problems(url: str, running: str, edit: Edit) -> list[str]:
     """What is not as wanted, one line each; empty when all is well. ``running``: the server's command line."""
     flags = read_flags(running)
     key = flags.get("--api-key") or os.environ.get("VLLM_API_KEY") or os.environ.get("OPENAI_API_KEY")
-    with http.client(url, key) as server:
+    with Server(url, key) as server:
         return [*not_in_effect(flags, edit), *_not_in_the_engine(server, edit), *_no_completion(server)]
 
 
 def answers(url: str) -> bool:
     """``GET /health``: 200, or no answer in time, which is what a server that is very busy gives."""
-    with http.client(url) as server:
+    with Server(url) as server:
         try:
-            return server.get("/health").status_code == httpx.codes.OK
+            return server.status() == httpx.codes.OK
         except httpx.ReadTimeout:
             return True
-        except httpx.HTTPError:
-            return False
 
 
 def not_in_effect(running: dict[str, str | None], edit: Edit) -> list[str]:
@@ -57,9 +55,9 @@ def not_in_effect(running: dict[str, str | None], edit: Edit) -> list[str]:
     return found + [f"{flag} is still in the running command" for flag in gone if flag in running]
 
 
-def _not_in_the_engine(server: httpx.Client, edit: Edit) -> list[str]:
+def _not_in_the_engine(server: Server, edit: Edit) -> list[str]:
     found = []
-    metrics = http.read_metrics(server)
+    metrics = server.metrics()
     config = metrics.cache_config if isinstance(metrics, Metrics) else {}
     for flag, name in _IN_CACHE_CONFIG.items():
         if edit.flags.get(flag) is not None and name in config and config[name] != edit.flags[flag]:
@@ -67,13 +65,13 @@ def _not_in_the_engine(server: httpx.Client, edit: Edit) -> list[str]:
     return found
 
 
-def _no_completion(server: httpx.Client) -> list[str]:
-    model, _ = http.read_model(server)
-    body = {"model": str(model), "prompt": "1", "max_tokens": 1, "temperature": 0}
+def _no_completion(server: Server) -> list[str]:
     try:
-        answer = server.post("/v1/completions", json=body, timeout=_COMPLETION_SECONDS)
-        if answer.status_code == httpx.codes.UNAUTHORIZED and isinstance(model, Unknown):
-            return []  # it answers, and says no more to whom it does not know
+        answer = server.complete(_COMPLETION_SECONDS)
+        if isinstance(answer, Unknown):  # also of who wants a key that nobody gave: it answers, and says no more
+            return (
+                [] if answer.why.endswith(str(httpx.codes.UNAUTHORIZED.value)) else [f"it names no model: {answer.why}"]
+            )
         if answer.is_error:
             return [f"a completion was answered with {answer.status_code}: {answer.text[:200]}"]
         return [] if answer.json()["choices"] else ["a completion came back empty"]

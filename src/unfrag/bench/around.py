@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from unfrag.bench import run
 from unfrag.bench.compare import compare
 from unfrag.bench.load import LoadGenerator
-from unfrag.bench.workload import generate, token_counter
+from unfrag.bench.workload import generate
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.values import Unknown
 from unfrag.reports.text.comparison import table
-from unfrag.server import http
+from unfrag.server.client import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +50,12 @@ class Around:
         return table(self._results, compare(self._results))
 
     def _measure(self, url: str, label: str) -> Result:
-        with http.client(url) as server:
-            model, longest = http.read_model(server)
+        with Server(url) as server:
+            model, longest = server.model()
             if isinstance(model, Unknown):
                 raise NotEnoughEvidence(f"{url}: {model.why}; --bench measures a server that is up")
             mean = _TOKENS if isinstance(longest, Unknown) else min(_TOKENS, (longest - _OUT) // 2)
-            workload = generate(token_counter(server, model), self._prompts, mean, output_tokens=_OUT)
+            workload = generate(partial(server.tokens, model), self._prompts, mean, output_tokens=_OUT)
         plan = run.BenchPlan(in_flight=max(1, self._prompts // 2), repeats=_REPEATS, searches=0, max_seconds=300.0)
         with LoadGenerator(url, model, os.environ.get("OPENAI_API_KEY")) as load:
             return run.bench(url, load, workload, plan, label, self._say, progress=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 from unfrag.bench.result import MaxConcurrency, Repeat, Result, Trial, summarise
 from unfrag.bench.sampler import Sampler
 from unfrag.doctor.probes import launch
+from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.memory_stats import Pool
 from unfrag.facts.snapshot import Launch, Metrics
 from unfrag.facts.values import Unknown
 from unfrag.redaction import redact
-from unfrag.server import http
+from unfrag.server.client import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,9 @@ class BenchPlan:
     precision: float = 0.0625
     rounds: int = 2
     max_seconds: float = 900.0
+
+
+_FLUSH_SECONDS = 30.0
 
 
 def bench(
@@ -85,8 +90,8 @@ def bench(
 def _result(
     url: str, label: str, workload: Workload, plan: BenchPlan, repeats: list[Repeat], found: list[MaxConcurrency]
 ) -> Result:
-    with http.client(url) as server:
-        pool, version = http.read_pool(server), http.read_version(server)
+    with Server(url) as server:
+        pool, version = server.pool(), server.version()
     line = launch.of_server(url)
     return Result(
         label=label,
@@ -109,8 +114,8 @@ def _in_words(seen: Repeat) -> str:
 
 def warm_up(load: LoadGenerator, url: str, workload: Workload, in_flight: int, max_seconds: float) -> None:
     """Empty the prefix cache where the plugin can, then send the warm-up prompts, unmeasured."""
-    with http.client(url) as server:
-        server.post("/flush_cache", timeout=30.0)
+    with Server(url) as server, contextlib.suppress(NotEnoughEvidence):
+        server.flush(_FLUSH_SECONDS)
     load.run(workload.warmup, in_flight, max_seconds, progress=False)
 
 
@@ -118,11 +123,11 @@ def measure(
     load: LoadGenerator, url: str, prompts: tuple[Prompt, ...], in_flight: int, max_seconds: float, progress: bool
 ) -> Repeat:
     """Send each prompt once, ``in_flight`` at a time, and sample the server's memory meanwhile."""
-    with http.client(url) as server:
-        before = http.read_metrics(server)
+    with Server(url) as server:
+        before = server.metrics()
         with Sampler(url) as sampler:
             requests = load.run(prompts, in_flight, max_seconds, progress)
-        after = http.read_metrics(server)
+        after = server.metrics()
     return summarise(requests, sampler.samples, _rise(before, after, "preemptions"), _hit_rate(before, after))
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from unfrag.facts.memory_stats import Pool
 from unfrag.facts.snapshot import Metrics
-from unfrag.server import http
+from unfrag.server.client import Server
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -58,9 +58,9 @@ class Sampler:
         self._thread.join()
 
     def _run(self) -> None:
-        with http.client(self._url) as server:
+        with Server(self._url) as server:
             while not self._stop.wait(self._every):
-                pool, metrics = http.read_pool(server), http.read_metrics(server)
+                pool, metrics = server.pool(), server.metrics()
                 self.samples.append(_sample(pool, metrics))
 
 

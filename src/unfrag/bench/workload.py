@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from unfrag.bench.corpus import question, sentence
-from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.errors import UsageError
 from unfrag.system.decode import line_of_json
 from unfrag.system.files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import httpx
 
 
 _LARGEST = 64 << 20
@@ -44,18 +42,6 @@ class Workload(msgspec.Struct, frozen=True):
 def write_jsonl(prompts: tuple[Prompt, ...], path: Path) -> None:
     """One prompt a line."""
     path.write_bytes(b"".join(msgspec.json.encode(prompt) + b"\n" for prompt in prompts))
-
-
-def token_counter(server: httpx.Client, model: str) -> Callable[[str], int]:
-    """Counts tokens with the server's own tokenizer (vLLM's ``/tokenize``)."""
-
-    def count(text: str) -> int:
-        answer = server.post("/tokenize", json={"model": model, "prompt": text}, timeout=30.0)
-        if answer.is_error:
-            raise NotEnoughEvidence(f"/tokenize answers {answer.status_code}: is this a vLLM server?")
-        return int(answer.json()["count"])
-
-    return count
 
 
 def generate(

@@ -12,8 +12,8 @@ from unfrag.commands.changes import (
     end_unfinished,
     list_history,
     nothing_to_do,
+    program_named,
     report,
-    server_named,
     show,
     tell_unfinished,
     warn_of_a_start,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from unfrag.apply.change import Change, Check
     from unfrag.apply.no_worse import Before
-    from unfrag.apply.program import Server
+    from unfrag.apply.program import Program
     from unfrag.bench.around import Around
     from unfrag.launchers import Launcher
 
@@ -75,26 +75,26 @@ def run(args: argparse.Namespace) -> int:
 
     if args.history:
         return list_history(args)
-    server, say = server_named(args), err().print
-    launcher = server.launcher
+    program, say = program_named(args), err().print
+    launcher = program.launcher
     given, expected = asked(args)
-    must_be_right(server, given, args)  # a wrong flag ends here, before anything is touched
+    must_be_right(program, given, args)  # a wrong flag ends here, before anything is touched
     if args.dry_run:
-        left = tell_unfinished(server)
-        if left is not None and left.file(server.history) is not None:
-            return would_end(server, left, args)
+        left = tell_unfinished(program)
+        if left is not None and left.file(program.history) is not None:
+            return would_end(program, left, args)
     else:
-        end_unfinished(server)
-    planned, notes = planned_change(server, given, args)
+        end_unfinished(program)
+    planned, notes = planned_change(program, given, args)
     for note in notes:
         say(note, markup=False)
     diff = planned.diff()
     show(diff, args)
     if planned.changes_nothing:
-        return nothing_to_do(args, server, f"{place(args)} already says so", None)
-    for warning in [*launcher.warnings(), *_started_otherwise(server)]:
+        return nothing_to_do(args, program, f"{place(args)} already says so", None)
+    for warning in [*launcher.warnings(), *_started_otherwise(program)]:
         say(f"warning: {warning}", markup=False)
-    warn_of_a_start(server)
+    warn_of_a_start(program)
     before = _before(planned, launcher, args)
     checks = _checks(before, planned, expected, say)
     if args.dry_run:
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     name = planned.spec.program
     with waiting(f"restarting {name}") as progress:
         kept = change.apply(
-            dataclasses.replace(server, progress=progress),
+            dataclasses.replace(program, progress=progress),
             planned,
             [*checks, *([around.failures] if around else [])],
         )
@@ -115,9 +115,9 @@ def run(args: argparse.Namespace) -> int:
     return report(args, planned.spec.path, "applied", kept.id, diff)
 
 
-def _started_otherwise(server: Server) -> list[str]:
+def _started_otherwise(program: Program) -> list[str]:
     """Its restart brings more than what was asked for."""
-    other = server.runs_otherwise()
+    other = program.runs_otherwise()
     return [f"the server was started otherwise than its file says: {'; '.join(other)}"] if other else []
 
 
@@ -139,7 +139,7 @@ def _checks(before: Before | None, planned: Change, expected: int | None, say: C
     from unfrag.facts.memory_stats import Pool
     from unfrag.flags.line import read_flags
     from unfrag.plan import effect
-    from unfrag.server import http
+    from unfrag.server.client import Server
 
     pool = before.pool if before is not None else None
     if expected is None and pool is not None:
@@ -154,8 +154,8 @@ def _checks(before: Before | None, planned: Change, expected: int | None, say: C
         say("expected: not known, since nothing says what the KV cache holds now")
 
     def enough(url: str) -> list[str]:
-        with http.client(url) as server:
-            found = http.read_pool(server)
+        with Server(url) as server:
+            found = server.pool()
         missing = effect.shortfall(found if isinstance(found, Pool) else None, expected) if expected else None
         return [missing] if missing else []
 

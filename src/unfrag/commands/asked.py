@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from unfrag.apply.change import Change
     from unfrag.apply.history import Kept
-    from unfrag.apply.program import Server
+    from unfrag.apply.program import Program
     from unfrag.launchers import Launcher
 
 
@@ -50,21 +50,23 @@ def _shown(flag: str, value: str) -> str:
     return TAKEN if is_secret(flag) else value
 
 
-def must_be_right(server: Server, given: dict[str, str | None], args: argparse.Namespace) -> None:
+def must_be_right(program: Program, given: dict[str, str | None], args: argparse.Namespace) -> None:
     """Raises UsageError: there is no such change to be made once more, or this vLLM does not take the flags."""
     if args.redo:
-        _on_record(server, args)
+        _on_record(program, args)
     else:
-        planned_change(server, given, args)
+        planned_change(program, given, args)
 
 
-def planned_change(server: Server, given: dict[str, str | None], args: argparse.Namespace) -> tuple[Change, list[str]]:
+def planned_change(
+    program: Program, given: dict[str, str | None], args: argparse.Namespace
+) -> tuple[Change, list[str]]:
     """The change, and what is to be said of it. Raises UsageError: this vLLM does not take the flags."""
     if args.redo:
         from unfrag.apply.rollback import forward
 
-        return forward(server.launcher.read(), _on_record(server, args), server.history), []
-    return _edited(server.launcher, given, args.unset)
+        return forward(program.launcher.read(), _on_record(program, args), program.history), []
+    return _edited(program.launcher, given, args.unset)
 
 
 def _edited(launcher: Launcher, given: dict[str, str | None], unset: list[str]) -> tuple[Change, list[str]]:
@@ -91,13 +93,13 @@ def _judged(planned: Change, now: dict[str, str | None]) -> list[str]:
     from unfrag.facts.values import Unknown
     from unfrag.flags import check
     from unfrag.flags.line import flag_name
-    from unfrag.server import http
+    from unfrag.server.client import Server
     from unfrag.system.sentences import sentences
 
     version: str | Unknown = Unknown("the server does not run")
     if planned.spec.url:
-        with http.client(planned.spec.url) as client:
-            version = http.read_version(client)
+        with Server(planned.spec.url) as server:
+            version = server.version()
     notes = []
     for flag, why in check.check(launch.of_text(planned.command, "the new command"), Unknown(""), version):
         if flag in map(flag_name, planned.edit.flags):
@@ -126,12 +128,12 @@ def _nothing_to_unset(flag: str, now: dict[str, str | None], version: str | None
     return None
 
 
-def _on_record(server: Server, args: argparse.Namespace) -> Kept:
+def _on_record(program: Program, args: argparse.Namespace) -> Kept:
     """The change that is to be made once more. Raises UsageError: there is none."""
     from unfrag.errors import UsageError
 
-    now = server.launcher.read()
-    found = [kept for kept in server.history.of(now.path, now.program) if kept.id == args.redo]
+    now = program.launcher.read()
+    found = [kept for kept in program.history.of(now.path, now.program) if kept.id == args.redo]
     if not found:
         raise UsageError(f"{args.redo} is no change of {now.program}; all: unfrag apply {place(args)} --history")
     return found[0]

@@ -39,26 +39,28 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from functools import partial
+
     from unfrag.bench import run as bench
     from unfrag.bench.compare import compare
     from unfrag.bench.load import LoadGenerator
-    from unfrag.bench.workload import generate, load_jsonl, token_counter
+    from unfrag.bench.workload import generate, load_jsonl
     from unfrag.errors import NotEnoughEvidence
     from unfrag.facts.values import Unknown
     from unfrag.reports import err, out, print_json
     from unfrag.reports.text.comparison import table
-    from unfrag.server import http
+    from unfrag.server.client import Server
     from unfrag.system.files import must_be_writable
 
     path = args.output or Path(f"unfrag-bench-{args.label.replace('/', '-')}.json")
     must_be_writable(path)
     workload = load_jsonl(args.jsonl, args.output_tokens) if args.jsonl else None
-    with http.client(args.url) as server:
-        model, _ = http.read_model(server)
+    with Server(args.url) as server:
+        model, _ = server.model()
         if isinstance(model, Unknown):
             raise NotEnoughEvidence(f"{args.url}: {model.why}; is the server up?")
         workload = workload or generate(
-            token_counter(server, model),
+            partial(server.tokens, model),
             prompts=args.prompts,
             mean_tokens=args.mean_tokens,
             output_tokens=args.output_tokens,

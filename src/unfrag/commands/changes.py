@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unfrag.apply.history import Kept
-    from unfrag.apply.program import Server
+    from unfrag.apply.program import Program
     from unfrag.apply.unfinished import Ended, Left
 
 
@@ -28,11 +28,11 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true")
 
 
-def server_named(args: argparse.Namespace) -> Server:
+def program_named(args: argparse.Namespace) -> Program:
     """By the arguments; nothing is asked of it yet. Raises UsageError."""
-    from unfrag.apply.program import Server
+    from unfrag.apply.program import Program
 
-    return Server(launcher_named(args), args.timeout)
+    return Program(launcher_named(args), args.timeout)
 
 
 def list_history(args: argparse.Namespace) -> int:
@@ -77,40 +77,40 @@ def without_keys(kept: Kept) -> Kept:
     return msgspec.structs.replace(kept, flags=flags)
 
 
-def end_unfinished(server: Server) -> Ended | None:
+def end_unfinished(program: Program) -> Ended | None:
     """A change that a killed unfrag left half way is ended before anything else, and that is said."""
     from unfrag.apply.unfinished import finish, unfinished
     from unfrag.reports import err
     from unfrag.reports.text.progress import waiting
 
-    kept = unfinished(server.launcher.read(), server.history)
+    kept = unfinished(program.launcher.read(), program.history)
     if kept is None:
         return None
     with waiting(f"ending {kept.id}") as progress:
-        ended = finish(dataclasses.replace(server, progress=progress))
+        ended = finish(dataclasses.replace(program, progress=progress))
     if ended is not None:
         err().print(ended.line, markup=False)
     return ended
 
 
-def tell_unfinished(server: Server) -> Left | None:
+def tell_unfinished(program: Program) -> Left | None:
     """For a dry run: what would be ended first is only said."""
     from unfrag.apply.unfinished import left
     from unfrag.reports import err
 
-    found = left(server)
+    found = left(program)
     if found is not None:
         err().print(f"first of all: {found.would}", markup=False)
     return found
 
 
-def would_end(server: Server, found: Left, args: argparse.Namespace) -> int:
+def would_end(program: Program, found: Left, args: argparse.Namespace) -> int:
     """The end of a dry run where the file itself would be another one first."""
     from unfrag.apply.diff import diff
     from unfrag.reports import err
 
-    spec = server.launcher.read()
-    content = found.file(server.history)
+    spec = program.launcher.read()
+    content = found.file(program.history)
     shown = diff(spec.content, spec.content if content is None else content, str(spec.path))
     show(shown, args)
     err().print(
@@ -120,32 +120,32 @@ def would_end(server: Server, found: Left, args: argparse.Namespace) -> int:
     return report(args, spec.path, "dry run", found.kept.id, shown)
 
 
-def warn_of_a_start(server: Server) -> None:
+def warn_of_a_start(program: Program) -> None:
     """A server that somebody has stopped is started by both verbs: said beforehand."""
     from unfrag.apply.program import DOWN_ON_PURPOSE
     from unfrag.errors import UnfragError
     from unfrag.reports import err
 
     try:
-        state = server.launcher.status().state
+        state = program.launcher.status().state
     except UnfragError:  # a dry run goes on; a change asks again, and ends there
         return
     if state in DOWN_ON_PURPOSE:
-        program = server.launcher.read().program
-        err().print(f"warning: {program} is stopped; it is started to see whether it works, and stays up", markup=False)
+        name = program.launcher.read().program
+        err().print(f"warning: {name} is stopped; it is started to see whether it works, and stays up", markup=False)
 
 
-def but(server: Server) -> str:
+def but(program: Program) -> str:
     """What is to be added to "nothing to do": the server does not answer, or was started otherwise; else nothing."""
     from unfrag.errors import UnfragError
 
     try:
-        if not server.is_healthy():
-            state = server.launcher.status().state
+        if not program.is_healthy():
+            state = program.launcher.status().state
             return f". But no healthy server answers there, it is {state}: `unfrag diagnose` with its log says why"
     except UnfragError as fault:
         return f"; whether it runs is not known: {fault}"
-    other = server.runs_otherwise()
+    other = program.runs_otherwise()
     if not other:
         return ""
     return f". But the server was started otherwise: {'; '.join(other)}. Restart it for what the file says"
@@ -160,13 +160,13 @@ def show(diff: str, args: argparse.Namespace) -> None:
         sys.stdout.flush()
 
 
-def nothing_to_do(args: argparse.Namespace, server: Server, why: str, change_id: str | None) -> int:
+def nothing_to_do(args: argparse.Namespace, program: Program, why: str, change_id: str | None) -> int:
     """0; 1 where the server is not well, or not as its file says."""
     from unfrag.reports import err
 
-    otherwise = but(server)
+    otherwise = but(program)
     err().print(f"{why}; nothing to do{otherwise}", markup=False)
-    report(args, server.launcher.read().path, "nothing to do", change_id, "")
+    report(args, program.launcher.read().path, "nothing to do", change_id, "")
     return 1 if otherwise else 0
 
 

@@ -15,6 +15,7 @@ EXAMPLES = """\
 """
 
 _SHOWN = ("cached_blocks", "free_blocks", "largest_free_block", "fragmentation_ratio")
+_SECONDS = 120.0
 _PARTS = ("cached", "allocator", "compact")
 
 
@@ -26,15 +27,13 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import httpx
-
     from unfrag.errors import NotEnoughEvidence
     from unfrag.facts.memory_stats import Pool
     from unfrag.reports import out, print_json
-    from unfrag.server import http
+    from unfrag.server.client import Server
 
-    with http.client(args.url) as server:
-        pool = http.read_pool(server)
+    with Server(args.url) as server:
+        pool = server.pool()
         if not isinstance(pool, Pool):
             raise NotEnoughEvidence(f"{args.url}: {pool.why}")
         if args.dry_run:
@@ -52,16 +51,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         # Without --only the server decides whether giving memory back is safe.
         wanted = {} if args.only is None else {part: args.only == part for part in _PARTS}
-        try:
-            answer = server.post("/flush_cache", params=wanted, headers=http.own_token(), timeout=120.0)
-        except httpx.HTTPError as fault:
-            raise NotEnoughEvidence(
-                f"{args.url}: /flush_cache did not answer ({fault or type(fault).__name__})"
-            ) from fault
-    if answer.is_error:
-        raise NotEnoughEvidence(f"{args.url}: /flush_cache answers {answer.status_code}: {answer.text[:200]}")
+        result = server.flush(_SECONDS, wanted)
     try:
-        result = answer.json()
         lines = [f"{name:20} {_number(result['before'][name])} -> {_number(result['after'][name])}" for name in _SHOWN]
         lines += _kept(result.get("released"))
         lines += _compaction(result.get("compaction"))

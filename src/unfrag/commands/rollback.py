@@ -10,8 +10,8 @@ from unfrag.commands.changes import (
     end_unfinished,
     list_history,
     nothing_to_do,
+    program_named,
     report,
-    server_named,
     show,
     tell_unfinished,
     warn_of_a_start,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import argparse
 
     from unfrag.apply.history import Kept
-    from unfrag.apply.program import Server
+    from unfrag.apply.program import Program
     from unfrag.apply.unfinished import Ended
 
 NAME = "rollback"
@@ -49,30 +49,30 @@ def run(args: argparse.Namespace) -> int:
 
     if args.list:
         return list_history(args)
-    server = server_named(args)
-    now = server.launcher.read()
+    program = program_named(args)
+    now = program.launcher.read()
     if args.dry_run:
-        if (left := tell_unfinished(server)) is not None:
-            return would_end(server, left, args)
-    elif (ended := end_unfinished(server)) is not None and _was_it(ended, args):
+        if (left := tell_unfinished(program)) is not None:
+            return would_end(program, left, args)
+    elif (ended := end_unfinished(program)) is not None and _was_it(ended, args):
         with waiting(f"starting {now.program}") as progress:
-            if ended.kept.was_up and rollback.bring_up(dataclasses.replace(server, progress=progress), ended.kept):
+            if ended.kept.was_up and rollback.bring_up(dataclasses.replace(program, progress=progress), ended.kept):
                 err().print(f"{now.program} was started with it", markup=False)
         return report(args, now.path, ended.kept.state, ended.kept.id, "")
-    kept = _undoable(server, args)
-    spec = server.launcher.read()
+    kept = _undoable(program, args)
+    spec = program.launcher.read()
     if digest(spec.content) == kept.before_sha256:
-        return nothing_to_do(args, server, f"{spec.path} is already as it was before {kept.id}", kept.id)
-    diff = Change(spec, server.history.before(kept)).diff()
+        return nothing_to_do(args, program, f"{spec.path} is already as it was before {kept.id}", kept.id)
+    diff = Change(spec, program.history.before(kept)).diff()
     show(diff, args)
     if not kept.was_up and not kept.was_stopped:
         err().print(f"warning: {now.program} was down with that file when {kept.id} was made", markup=False)
-    warn_of_a_start(server)
+    warn_of_a_start(program)
     if args.dry_run:
         err().print("dry run: nothing was changed. The server would be restarted; running requests would be lost.")
         return report(args, now.path, "dry run", kept.id, diff)
     with waiting(f"restarting {now.program}") as progress:
-        rollback.rollback(dataclasses.replace(server, progress=progress), kept)
+        rollback.rollback(dataclasses.replace(program, progress=progress), kept)
     err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
     if kept.was_stopped:
         err().print(f"{now.program} was stopped before that change, and is up now", markup=False)
@@ -85,12 +85,12 @@ def _was_it(ended: Ended, args: argparse.Namespace) -> bool:
     return args.to in (None, ended.kept.id) and ended.kept.state in ("rolled back", "not made")
 
 
-def _undoable(server: Server, args: argparse.Namespace) -> Kept:
+def _undoable(program: Program, args: argparse.Namespace) -> Kept:
     """Raises UsageError: there is no such change."""
     from unfrag.errors import UsageError
 
-    now = server.launcher.read()
-    mine = server.history.of(now.path, now.program)
+    now = program.launcher.read()
+    mine = program.history.of(now.path, now.program)
     undoable = [kept for kept in mine if (kept.id == args.to if args.to else kept.state == "applied")]
     if not undoable:
         what = f"{args.to} is" if args.to else "there is"

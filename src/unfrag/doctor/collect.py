@@ -20,7 +20,7 @@ from unfrag.system.decode import decoded
 from unfrag.system.network import is_here
 
 if TYPE_CHECKING:
-    import httpx
+    from unfrag.server.client import Server
 
 _NOT_GIVEN = Unknown(NOT_GIVEN)
 # A reading of the engine this old is compared with one made so much later.
@@ -44,9 +44,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 def live(asked: Asked) -> Snapshot:
     """A running server, and its machine when it is this one. Probes run side by side."""
-    from unfrag.server import http
+    from unfrag.server.client import address
 
-    http.address(asked.url)
+    address(asked.url)
     here = is_here(asked.url)
     elsewhere = Unknown(f"{asked.url} is on another machine: run unfrag there for its cards and memory")
     with ThreadPoolExecutor(5) as pool:
@@ -55,7 +55,7 @@ def live(asked: Asked) -> Snapshot:
         machine = pool.submit(lambda: host.read() if here else elsewhere)
         text = pool.submit(log.read, asked.log) if asked.log else None
         started = pool.submit(_launch, asked)
-        version, model, longest, memory, metrics = server.result()
+        engine, version, model, longest, memory, metrics = server.result()
         gpus, machine_facts, line = cards.result(), machine.result(), started.result()
         said = text.result() if text else Unknown("give the server's log with --log")
     visible = len(gpus.gpus) if isinstance(gpus, Gpus) else None
@@ -63,7 +63,7 @@ def live(asked: Asked) -> Snapshot:
     return Snapshot(
         target=(asked.otherwise if silent else None) or asked.url,
         silent=silent,
-        engine="vllm" if not isinstance(metrics, Unknown) else Unknown(metrics.why),
+        engine=engine,
         engine_version=version,
         model=model,
         max_model_len=longest,
@@ -81,27 +81,26 @@ def live(asked: Asked) -> Snapshot:
     )
 
 
-def _server(url: str) -> tuple[str | Unknown, str | Unknown, int | Unknown, Pool | Unknown, Metrics | Unknown]:
-    """What does not answer one question in time is not asked four more."""
-    from unfrag.server import http  # a diagnosis of pasted text needs no client
+def _server(
+    url: str,
+) -> tuple[str | Unknown, str | Unknown, str | Unknown, int | Unknown, Pool | Unknown, Metrics | Unknown]:
+    """(engine, version, model, longest, pool, metrics). What does not answer one question in time is not asked more."""
+    from unfrag.server.client import Server  # a diagnosis of pasted text needs no client
 
-    with http.client(url) as server:
-        version = http.read_version(server)
+    with Server(url) as server:
+        version = server.version()
         if isinstance(version, Unknown) and version.why.startswith(NO_ANSWER):
-            return version, version, version, version, version
-        model, longest = http.read_model(server)
-        return version, model, longest, _pool(server), http.read_metrics(server)
+            return version, version, version, version, version, version
+        return server.engine(), version, *server.model(), _pool(server), server.metrics()
 
 
-def _pool(server: httpx.Client) -> Pool | Unknown:
+def _pool(server: Server) -> Pool | Unknown:
     """The pool as it is now. An old reading is read again a moment later: one alone does not tell busy from stuck."""
-    from unfrag.server import http
-
-    found = http.read_pool(server)
+    found = server.pool()
     if not isinstance(found, Pool) or (found.age_seconds or 0.0) < _OLD_SECONDS:
         return found
     time.sleep(_APART_SECONDS)
-    return http.read_pool(server)
+    return server.pool()
 
 
 def _cards() -> Gpus | Unknown:

@@ -2,8 +2,8 @@
 
 Events by time: a request arrives, is admitted when `max_num_seqs` and the blocks allow it, computes what the cache
 does not hold, decodes, grows by a block now and then, finishes and frees. When no block is left for a running request
-the youngest is preempted and starts again, as in vLLM. Speeds are two constants, so times are rough; hits and blocks are
-exact. One block of the pool is one hashed unit of the trace (512 tokens in Mooncake's).
+the youngest is preempted and starts again, as in vLLM. Speeds are two constants, so times are rough; hits and blocks
+are exact. One block of the pool is one hashed unit of the trace (512 tokens in Mooncake's).
 
 Read in ``vllm/v1/core/block_pool.py`` and ``kv_cache_manager.py`` of 0.32.
 """

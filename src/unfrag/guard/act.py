@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import httpx
-
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.snapshot import Metrics
-from unfrag.server import http
+from unfrag.server.client import Server
 
 if TYPE_CHECKING:
     from threading import Event
@@ -44,21 +42,15 @@ def act(action: Action, target: Target, launcher: Launcher | None, drain_seconds
 
 
 def _flush(target: Target, parts: dict[str, bool]) -> str:
+    with Server(target.url) as server:
+        done = server.flush(_FLUSH_SECONDS, parts)
+    if not parts.get("compact", True):
+        return "unused memory was given back"
     try:
-        with http.client(target.url) as server:
-            answer = server.post("/flush_cache", params=parts, headers=http.own_token(), timeout=_FLUSH_SECONDS)
-    except httpx.HTTPError as fault:
-        raise NotEnoughEvidence(f"/flush_cache did not answer: {fault or type(fault).__name__}") from fault
-    if answer.is_error:
-        raise NotEnoughEvidence(f"/flush_cache answered {answer.status_code}")
-    try:
-        done = answer.json()
-        if not parts.get("compact", True):
-            return "unused memory was given back"
         runs = f"{done['before']['largest_free_block']} to {done['after']['largest_free_block']} blocks in one run"
         moved = done.get("compaction") or {}
         return f"{runs}; nothing more is moved: {moved['why']}" if moved.get("why") else runs
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError, AttributeError):
         return "flushed"
 
 
@@ -66,15 +58,14 @@ def _drain(target: Target, seconds: float, stop: Event) -> str:
     """Admit nobody new and wait for those who are in; what could not be waited for is lost, and said."""
     started = time.monotonic()
     try:
-        with http.client(target.url) as server:
-            asked = {"seconds": seconds + 60}
-            server.post("/plugins/unfrag/drain", params=asked, headers=http.own_token()).raise_for_status()
+        with Server(target.url) as server:
+            server.drain(seconds + 60)
             while time.monotonic() - started < seconds and not stop.wait(_POLL_SECONDS):
-                found = http.read_metrics(server)
+                found = server.metrics()
                 if isinstance(found, Metrics) and not (found.running or found.waiting):
                     return f"drained in {time.monotonic() - started:.0f} s, "
-    except httpx.HTTPError as fault:
-        return f"could not be drained ({fault or type(fault).__name__}), "
+    except NotEnoughEvidence as fault:
+        return f"could not be drained ({fault}), "
     if stop.is_set():
         raise NotEnoughEvidence("the guard was stopped in the middle of a drain: nothing was restarted")
     return f"not empty after {seconds:.0f} s of draining, "

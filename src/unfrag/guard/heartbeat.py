@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from unfrag.facts.snapshot import Metrics
-from unfrag.facts.values import Unknown
-from unfrag.server import http, metrics
+from unfrag.server import metrics
+from unfrag.server.client import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +51,9 @@ class Heartbeat:
 
     def _canary(self, url: str, patience: float) -> bool:
         """A refusal (a key is wanted, say) is an answer of the API server alone, and still no reason for a restart."""
-        with http.client(url, os.environ.get("OPENAI_API_KEY")) as server:
-            model, _ = http.read_model(server)
-            if isinstance(model, Unknown):
-                return True
-            body = {"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0}
+        with Server(url, os.environ.get("OPENAI_API_KEY")) as server:
             try:
-                server.post("/v1/completions", json=body, timeout=patience)
+                server.complete(patience)
             except httpx.TimeoutException:
                 return False
             except httpx.HTTPError:

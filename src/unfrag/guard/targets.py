@@ -11,7 +11,7 @@ import msgspec
 
 from unfrag.errors import UsageError
 from unfrag.launchers.place import Place
-from unfrag.server import http
+from unfrag.server.client import address
 from unfrag.system.decode import decoded
 from unfrag.system.files import read_file
 
@@ -88,7 +88,7 @@ def from_file(path: Path) -> list[Target]:
 
 def checked(target: Target) -> Target:
     """The target itself. Raises UsageError: its URL is no address, or its file is not there."""
-    http.client(target.url).close()
+    address(target.url)
     for path in (target.config, target.compose):
         if path and not Path(path).exists():
             raise UsageError(f"{path}: no such file; it is the place of {target.label}")

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from unfrag.errors import UsageError
-from unfrag.server.http import parts_of
+from unfrag.server.client import parts_of
 from unfrag.system.files import private_folder, read_file, write_atomically
 
 if TYPE_CHECKING:

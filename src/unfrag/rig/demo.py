@@ -9,17 +9,18 @@ import statistics
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from unfrag.apply import change
 from unfrag.apply.history import History
-from unfrag.apply.program import Server
+from unfrag.apply.program import Program
 from unfrag.bench.load import LoadGenerator
 from unfrag.bench.result import Result
 from unfrag.bench.run import BenchPlan, bench
-from unfrag.bench.workload import Workload, generate, token_counter
+from unfrag.bench.workload import Workload, generate
 from unfrag.doctor import collect, diagnosis, rules
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.memory_stats import Pool
@@ -27,7 +28,7 @@ from unfrag.launchers import Edit
 from unfrag.plan.advise import Advice, advise
 from unfrag.rig.environment import SERVED_NAME
 from unfrag.rig.server import Rig
-from unfrag.server import http
+from unfrag.server.client import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,15 +91,15 @@ def run_demo(
         say(f"vLLM on this CPU under supervisord, {KV_BUDGET_BYTES >> 20} MiB of KV cache in every configuration")
         say("A: the article's command, untuned")
         rig.wait_ready(_START_SECONDS, progress)
-        with http.client(rig.url) as server:
+        with Server(rig.url) as server:
             workload = generate(
-                token_counter(server, SERVED_NAME),
+                partial(server.tokens, SERVED_NAME),
                 prompts=size.prompts,
                 mean_tokens=MEAN_TOKENS,
                 output_tokens=OUTPUT_TOKENS,
                 questions_per_document=size.questions_per_document,
             )
-            pool = http.read_pool(server)
+            pool = server.pool()
         if not isinstance(pool, Pool):
             raise NotEnoughEvidence(pool.why)
         history = History(rig.folder / "changes")
@@ -109,7 +110,7 @@ def run_demo(
                 say(f"   {flag.flag} {flag.value or ''}: {flag.why}. Costs: {flag.costs}")
             earlier = tuple(flag for flag in ARTICLE_FLAGS if flag not in flags)
             planned = change.plan(rig.launcher, Edit(flags, earlier))
-            change.apply(Server(rig.launcher, _START_SECONDS, progress, history), planned)
+            change.apply(Program(rig.launcher, _START_SECONDS, progress, history), planned)
             seen.append(_measure(rig, load, label, flags, advice, workload, size.plan, say, show_load))
     return Demo(1, KV_BUDGET_BYTES, tuple(seen))
 

@@ -10,7 +10,7 @@ import httpx
 
 from unfrag.errors import NeverReady
 from unfrag.redaction import redact
-from unfrag.server import http
+from unfrag.server.client import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def wait_ready(
         NeverReady: with the reason and the log's last lines.
     """
     started, shown = time.monotonic(), -1
-    with http.client(url) as client:
+    with Server(url) as server:
         while True:
             seconds = time.monotonic() - started
             why = gave_up()
@@ -49,9 +49,9 @@ def wait_ready(
             if why is not None:
                 raise NeverReady(f"{url} {why}{_last_words(last(_TAIL_LINES))}")
             try:
-                if client.get("/health").status_code == httpx.codes.OK:
+                if server.status() == httpx.codes.OK:
                     return seconds
-            except httpx.TransportError:
+            except httpx.ReadTimeout:
                 pass
             if int(seconds) > shown:
                 shown = int(seconds)

@@ -1,4 +1,8 @@
-import httpx
+import contextlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,8 +10,9 @@ from hypothesis import strategies as st
 from unfrag.facts.memory_stats import Pool
 from unfrag.facts.snapshot import Metrics
 from unfrag.facts.values import Unknown
-from unfrag.server import health, http
+from unfrag.server import health
 from unfrag.server import metrics as metrics_text
+from unfrag.server.client import Server
 
 ARTICLE = b'{"gpu_cache_usage": 0.68, "free_blocks": 142, "largest_free_block": 128, "block_size_bytes": 16384}'
 
@@ -67,8 +72,8 @@ def test_metrics_of_something_else_are_unknown():
 
 
 def test_a_dead_port_is_unknown_everywhere():
-    with httpx.Client(base_url="http://127.0.0.1:9", timeout=1) as server:
-        facts = [http.read_pool(server), http.read_metrics(server), http.read_version(server), *http.read_model(server)]
+    with Server("http://127.0.0.1:9") as server:
+        facts = [server.pool(), server.metrics(), server.version(), server.engine(), *server.model()]
     assert all(isinstance(fact, Unknown) and "connect" in fact.why for fact in facts)
 
 
@@ -76,3 +81,31 @@ def test_a_dead_port_is_unknown_everywhere():
 def test_no_body_breaks_it(body, status):
     health.parse(body, status)
     metrics_text.parse(body.decode("utf-8", "replace"))
+
+
+@pytest.mark.parametrize("owner", ["vllm", "sglang", "lmdeploy"])
+def test_a_server_says_who_it_is_by_its_list_of_models(owner):
+    body = {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": owner}]}
+    with an_answer({"/v1/models": body}) as url, Server(url) as server:
+        assert server.engine() == owner
+
+
+@contextlib.contextmanager
+def an_answer(bodies):
+    """An HTTP server that answers these paths with JSON."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = json.dumps(bodies.get(self.path, {})).encode()
+            self.send_response(200 if self.path in bodies else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
