@@ -37,17 +37,10 @@ class Command(Protocol):
     def run(self, args: argparse.Namespace) -> int: ...
 
 
-COMMANDS: tuple[Command, ...] = (
-    diagnose,
-    explain,
-    capture,
-    plan,
-    apply,
-    rollback,
-    flush,
-    guard,
-    bench,
-    compare,
-    serve,
-    demo,
-)
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "look": (diagnose, explain, capture),
+    "change": (plan, apply, rollback, flush, serve),
+    "guard": (guard,),
+    "measure": (bench, compare, demo),
+}
+COMMANDS: tuple[Command, ...] = tuple(command for group in GROUPS.values() for command in group)

@@ -19,8 +19,9 @@ from unfrag.commands.changes import (
     warn_of_a_start,
     would_end,
 )
-from unfrag.commands.launched import place
 from unfrag.commands.numbers import count
+from unfrag.commands.options import add_fail_on
+from unfrag.commands.target import place
 from unfrag.commands.thresholds import add_thresholds
 
 if TYPE_CHECKING:
@@ -54,17 +55,13 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="the flags of a plan: what `unfrag plan --json` wrote"
     )
-    parser.add_argument(
-        "--fail-on",
-        choices=("info", "warning", "critical", "never"),
-        default="warning",
-        help="take the change back on a new finding of this severity (default: %(default)s)",
-    )
+    add_fail_on(parser, "warning", "take the change back on a new finding of this severity or a graver one")
     parser.add_argument(
         "--bench", type=count, nargs="?", const=24, metavar="PROMPTS", help="measure before and after (default: 24)"
     )
     parser.add_argument("--redo", metavar="ID", help="make a change once more that was taken back")
     parser.add_argument("--history", action="store_true", help="list the changes on record")
+    parser.set_defaults(hint="; flags of vLLM stand behind --, as in: unfrag apply --config F -- --max-num-seqs 64")
     parser.add_argument("flags", nargs="*", metavar="-- --FLAG VALUE", help="vLLM flags to set, behind --")
 
 

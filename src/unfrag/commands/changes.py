@@ -6,8 +6,8 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.launched import add_place, launcher_named, place
-from unfrag.commands.numbers import seconds
+from unfrag.commands.options import add_dry_run, add_json, add_timeout
+from unfrag.commands.target import add_place, launcher_named, place
 
 if TYPE_CHECKING:
     import argparse
@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the server is, how long it may take, and how much is to be done."""
     add_place(parser, required=True)
-    parser.add_argument(
-        "--timeout", type=seconds, default=600.0, help="seconds to wait for ready (default: %(default)s)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
-    parser.add_argument("--json", action="store_true")
+    add_timeout(parser)
+    add_dry_run(parser, "what would change")
+    add_json(parser)
 
 
 def server_named(args: argparse.Namespace) -> Server:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unfrag.commands.options import add_json
+
 if TYPE_CHECKING:
     import argparse
 
@@ -16,8 +18,10 @@ EXAMPLES = """\
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="+", type=Path, help="written by `unfrag bench`; the first is the base")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULT", help="written by `unfrag bench`; the first is the base"
+    )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:

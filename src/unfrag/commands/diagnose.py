@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unfrag.commands import evidence
+from unfrag.commands.options import add_fail_on, add_json
 
 if TYPE_CHECKING:
     import argparse
@@ -13,7 +14,9 @@ NAME = "diagnose"
 EXAMPLES = """\
   unfrag diagnose
   unfrag diagnose --url http://127.0.0.1:8000 --log /root/workspace/glm_vllm.log
-  unfrag diagnose --config /etc/supervisor/conf.d/glm47flash.conf --program glm_vllm
+  unfrag diagnose --config /etc/supervisor/conf.d/glm47flash.conf
+  unfrag diagnose --unit vllm.service
+  unfrag diagnose --compose docker-compose.yml --service vllm
   unfrag diagnose --evidence ./incident-42 --json
   unfrag diagnose --evidence incident-42.unfrag.tar.gz
 """
@@ -21,8 +24,8 @@ EXAMPLES = """\
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     evidence.prepare(parser)
-    parser.add_argument("--fail-on", choices=("info", "warning", "critical", "never"), default="critical")
-    parser.add_argument("--json", action="store_true")
+    add_fail_on(parser, "critical", "exit with 1 on a finding of this severity or a graver one")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from unfrag.commands.changes import (
     warn_of_a_start,
     would_end,
 )
-from unfrag.commands.launched import place
+from unfrag.commands.target import place
 
 if TYPE_CHECKING:
     import argparse
