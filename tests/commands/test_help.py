@@ -88,7 +88,7 @@ def test_with_json_a_wrong_command_line_is_json_too(capsys, verb):
 def test_what_names_a_server_is_the_same_in_every_verb():
     parsers = _parser()[1]
     names = ("--config", "--program", "--server", "--unit", "--user", "--compose", "--service")
-    for verb in ("diagnose", "capture", "apply", "rollback", "flush", "guard", "bench"):
+    for verb in ("diagnose", "capture", "apply", "rollback", "restart", "flush", "guard", "bench"):
         helps = {name: parsers[verb]._option_string_actions[name].help for name in names}
         assert helps == {name: parsers["apply"]._option_string_actions[name].help for name in names}
     for verb in ("diagnose", "capture", "flush", "guard", "bench"):

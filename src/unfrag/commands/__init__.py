@@ -18,6 +18,7 @@ from unfrag.commands import (
     flush,
     guard,
     plan,
+    restart,
     rollback,
     serve,
 )
@@ -39,7 +40,7 @@ class Command(Protocol):
 
 GROUPS: dict[str, tuple[Command, ...]] = {
     "look": (diagnose, explain, capture),
-    "change": (plan, apply, rollback, flush, serve),
+    "change": (plan, apply, rollback, restart, flush, serve),
     "guard": (guard,),
     "measure": (bench, compare, demo),
 }

@@ -67,6 +67,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from unfrag.apply import change
+    from unfrag.commands.failed_start import explained
     from unfrag.reports import err, out
     from unfrag.reports.text.progress import waiting
 
@@ -99,9 +100,9 @@ def run(args: argparse.Namespace) -> int:
         return report(args, planned.spec.path, "dry run", None, diff)
     around = _around(planned, args.bench) if args.bench else None
     name = planned.spec.program
-    with waiting(f"restarting {name}") as progress:
+    with waiting(f"changing {name}") as progress, explained(server, args.thresholds) as explaining:
         kept = change.apply(
-            dataclasses.replace(server, progress=progress),
+            dataclasses.replace(explaining, progress=progress),
             planned,
             [*checks, *([around.failures] if around else [])],
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from unfrag.commands import evidence
 from unfrag.commands.options import add_fail_on, add_json
+from unfrag.commands.target import is_named, place
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +38,10 @@ def run(args: argparse.Namespace) -> int:
     thresholds = rules.load_thresholds(args.thresholds)
     snapshot = evidence.collect(args)
     found = diagnosis.diagnose(snapshot, thresholds)
+    if is_named(args):
+        from unfrag.commands.fixes import as_commands
+
+        found = as_commands(found, place(args))
     if args.json:
         print_json(found)
     else:
