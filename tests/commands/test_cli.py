@@ -238,3 +238,16 @@ def test_a_login_in_the_servers_address_is_not_printed(words, capsys):
     assert code == 3
     assert "sekret" not in printed + err
     assert "[taken out]@127.0.0.1:1" in err
+
+
+def test_compare_ends_with_a_sentence(capsys, tmp_path):
+    from tests.bench.test_result import repeat, result
+
+    for name, ttft in (("before", 4.0), ("after", 2.0)):
+        result(name, repeat([ttft] * 4), repeat([ttft] * 4)).write(tmp_path / f"{name}.json")
+    words = ["compare", str(tmp_path / "before.json"), str(tmp_path / "after.json")]
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "after is better than before: TTFT P50 -50%" in out
+    report = json.loads(run(capsys, *words, "--json")[1])
+    assert report["verdicts"][0]["worse"] == []

@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if around is not None:
         (err() if args.json else out()).print(around.table())
+        (err() if args.json else out()).print(around.verdict(), markup=False)
     say(f"{name} runs with the new flags. Back again: unfrag rollback {place(args)}", markup=False)
     say(f"kept as {kept.id}", style="dim")
     return report(args, planned.spec.path, "applied", kept.id, diff)

@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.facts.values import Unknown
     from unfrag.reports import err, out, print_json
     from unfrag.reports.text.comparison import table
+    from unfrag.reports.text.progress import measuring
     from unfrag.server import http
     from unfrag.system.files import must_be_writable
 
@@ -92,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
         ttft_limit=args.ttft_limit,
         ceiling=args.ceiling,
     )
-    with LoadGenerator(address, model, os.environ.get("OPENAI_API_KEY")) as load:
-        result = bench.bench(address, load, workload, plan, args.label, err().print)
+    with LoadGenerator(address, model, os.environ.get("OPENAI_API_KEY")) as load, measuring() as (say, tell):
+        result = bench.bench(address, load, workload, plan, args.label, say, tell)
     if args.json:
         print_json(result)
     else:

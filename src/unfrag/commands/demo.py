@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.rig.demo import FULL, QUICK, run_demo
 
     with waiting("demo") as progress:
-        demo = run_demo(QUICK if args.quick else FULL, err().print, progress, show_load=False)
+        demo = run_demo(QUICK if args.quick else FULL, err().print, progress)
     results = [configuration.result for configuration in demo.configurations]
     write_atomically(path, msgspec.json.format(msgspec.json.encode(demo), indent=1))
     if args.json:
