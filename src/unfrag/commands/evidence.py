@@ -11,6 +11,7 @@ from unfrag.commands.thresholds import add_thresholds
 if TYPE_CHECKING:
     import argparse
 
+    from unfrag.doctor.collect import Asked
     from unfrag.facts.snapshot import Launch, Snapshot
     from unfrag.facts.values import Unknown
     from unfrag.launchers import Launcher
@@ -44,37 +45,44 @@ def collect(args: argparse.Namespace) -> Snapshot:
         UsageError: a file is not there, is no log, or does not go with another.
     """
     from unfrag.doctor import collect as probes
+
+    return _pasted(args) if args.evidence else probes.live(asked(args))
+
+
+def asked(args: argparse.Namespace, follow: bool = False) -> Asked:
+    """Where the live server is looked for. Raises UsageError.
+
+    Args:
+        follow: the log is read as it grows, and not by who asks.
+    """
+    from unfrag.doctor.collect import Asked
     from unfrag.errors import UsageError
 
-    if args.evidence:
-        return _pasted(args)
     otherwise = str(args.log) if args.log and args.url is None else None
     launch: Launch | Unknown | None = None
     silence: Unknown | None = None
-    if args.log == Path("-"):
+    if args.log == Path("-") and not follow:
         from unfrag.doctor.probes.log.stdin import spooled
 
         args.log, otherwise = spooled(), otherwise and "the log from stdin"
     for name in ("log", "allocator_snapshot"):
         path = getattr(args, name)
-        if path and not path.exists():
+        if path and path != Path("-") and not path.exists():
             raise UsageError(f"--{name.replace('_', '-')} {path}: no such file")
     if args.log and args.log.is_dir():
         raise UsageError(f"--log {args.log} is a folder, and a log is one file: {_file_in(args.log)}")
     if is_named(args):
         is_given = args.url is not None
-        launch, silence = _at_its_place(args)
+        launch, silence = _at_its_place(args, follow)
         otherwise = None if is_given else otherwise or f"{place(args)} ({args.url})"
     args.url = url(args)
-    return probes.live(
-        probes.Asked(
-            args.url,
-            args.log or silence,
-            allocator=args.allocator_snapshot,
-            expected_cards=args.cards,
-            otherwise=otherwise,
-            launch=launch,
-        )
+    return Asked(
+        args.url,
+        None if follow else args.log or silence,
+        allocator=args.allocator_snapshot,
+        expected_cards=args.cards,
+        otherwise=otherwise,
+        launch=launch,
     )
 
 
@@ -95,7 +103,7 @@ def _pasted(args: argparse.Namespace) -> Snapshot:
     return capture.read(args.evidence)
 
 
-def _at_its_place(args: argparse.Namespace) -> tuple[Launch | Unknown, Unknown | None]:
+def _at_its_place(args: argparse.Namespace, follow: bool) -> tuple[Launch | Unknown, Unknown | None]:
     """How the server is started; and why its log is not known, where none is given and none is found."""
     from unfrag.doctor.probes import launch
 
@@ -104,14 +112,14 @@ def _at_its_place(args: argparse.Namespace) -> tuple[Launch | Unknown, Unknown |
     args.url = url(args)
     silence = None
     if args.log is None:
-        found = log_of(launcher)
+        found = _log_of(launcher, follow)
         args.log, silence = (found, None) if isinstance(found, Path) else (None, found)
     return launch.of_text(spec.command, str(args.config or args.compose or spec.program)), silence
 
 
-def log_of(launcher: Launcher) -> Path | Unknown:
+def _log_of(launcher: Launcher, follow: bool) -> Path | Unknown:
     """The server's log as a file; one that a command prints is put into one."""
-    from unfrag.doctor.probes.log.command import spooled
+    from unfrag.doctor.probes.log.command import followed, spooled
     from unfrag.errors import UnfragError
     from unfrag.facts.values import Unknown
 
@@ -119,7 +127,9 @@ def log_of(launcher: Launcher) -> Path | Unknown:
         found = launcher.log()
     except UnfragError as fault:
         return Unknown(str(fault))
-    return spooled(found) if isinstance(found, list) else found
+    if isinstance(found, Path):
+        return found
+    return followed([*found, "--follow"]) if follow else spooled(found)
 
 
 def _file_in(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -28,14 +29,16 @@ def spooled(command: list[str]) -> Path | Unknown:
     return path
 
 
-def followed(command: list[str]) -> tuple[Path, Session] | Unknown:
-    """The same of a command that does not end: the file grows until the session is ended."""
+def followed(command: list[str]) -> Path | Unknown:
+    """The same of a command that does not end: the file grows until the program does."""
     path = _file()
     try:
         with path.open("wb") as file:
-            return path, Session(command, stdout=file, stderr=subprocess.STDOUT)
+            session = Session(command, stdout=file, stderr=subprocess.STDOUT)
     except OSError as fault:
         return Unknown(f"{' '.join(command[:2])}: {fault}")
+    atexit.register(session.end, signal.SIGTERM, grace=2.0)
+    return path
 
 
 def _file() -> Path:
