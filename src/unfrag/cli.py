@@ -61,7 +61,7 @@ def _code(words: list[str]) -> int:
         parser, verbs = _parser()
         _must_be_options(words, verbs)
         args, rest = parser.parse_known_args(words)
-        args.rest = rest
+        args.rest, args.parser = rest, parser
         if rest and not getattr(args, "takes_rest", False):
             raise UsageError(f"unknown: {' '.join(rest)[:_LONGEST]}; see `unfrag {words[0]} --help`")
         code: int = args.run(args)

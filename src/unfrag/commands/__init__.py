@@ -12,6 +12,7 @@ from unfrag.commands import (
     bench,
     capture,
     compare,
+    completion,
     demo,
     diagnose,
     explain,
@@ -43,5 +44,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "change": (plan, apply, rollback, restart, flush, serve),
     "guard": (guard,),
     "measure": (bench, compare, demo),
+    "shell": (completion,),
 }
 COMMANDS: tuple[Command, ...] = tuple(command for group in GROUPS.values() for command in group)
