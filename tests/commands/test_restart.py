@@ -1,5 +1,7 @@
 """`unfrag restart`, and what a server that does not come up is diagnosed with."""
 
+import re
+
 import pytest
 
 from tests.apply.world import Answers, World
@@ -80,3 +82,14 @@ def test_where_the_doctor_finds_nothing_the_last_lines_stand(world):
     done = world.run("apply", "--", "--max-num-seqs", "13")
     assert done.code == 4
     assert "the last lines of its log:\n  a line that nobody knows" in done.err
+
+
+def test_the_history_says_when_and_which_flags(world, capsys, monkeypatch):
+    from unfrag import cli
+
+    assert world.run("apply", "--", "--seed", "7").code == 0
+    monkeypatch.setenv("UNFRAG_STATE", str(world.folder / "state"))
+    assert cli.main(["apply", "--config", str(world.file), "--history"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC  applied ", line)
+    assert line.endswith("--seed 7")

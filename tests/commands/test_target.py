@@ -146,3 +146,42 @@ def test_the_address_comes_from_the_file(capsys, tmp_path, monkeypatch, verb):
     assert code == 3
     assert f"127.0.0.1:{server.server_port}" in err
     assert "404" in err
+
+
+@pytest.fixture
+def tls(tmp_path):
+    import shutil
+    import ssl
+    import subprocess
+
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k.pem", "-out", "c.pem"]
+    subprocess.run([*words, "-subj", "/CN=x"], cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "c.pem", tmp_path / "k.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server.handle_error = lambda *_: None
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+
+
+@pytest.mark.parametrize("verb", ["flush", "bench", "diagnose"])
+def test_the_other_scheme_is_named(capsys, tls, verb):
+    code, _, err = run(capsys, verb, "--url", f"http://127.0.0.1:{tls}")
+    assert code == 3
+    assert f"try https://127.0.0.1:{tls}" in err
+
+
+@pytest.mark.parametrize("verb", ["flush", "bench", "diagnose"])
+def test_https_at_an_http_server_and_a_route_are_named(capsys, verb):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"127.0.0.1:{server.server_port}"
+    assert "it speaks http, not https" in run(capsys, verb, "--url", f"https://{address}")[2]
+    code, _, err = run(capsys, verb, "--url", f"http://{address}/v1")
+    server.shutdown()
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "leave /v1 away" in err

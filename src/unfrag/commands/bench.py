@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unfrag.commands.numbers import count, seconds
 from unfrag.commands.options import add_json, add_out
-from unfrag.commands.target import add_target, url
+from unfrag.commands.target import add_target, other_scheme, url
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     with http.client(address) as server:
         model, _ = http.read_model(server)
         if isinstance(model, Unknown):
-            raise NotEnoughEvidence(f"{address}: {model.why}; is the server up?")
+            raise NotEnoughEvidence(f"{address}: {model.why}{other_scheme(address) or '; is the server up?'}")
         workload = workload or generate(
             token_counter(server, model),
             prompts=args.prompts,

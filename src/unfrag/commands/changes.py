@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ def list_history(args: argparse.Namespace) -> int:
         return 0
     for kept in mine:
         asked = " ".join(words(kept))
-        out().print(f"{kept.id}  {kept.state:12}  {redact(asked)}".rstrip(), markup=False, soft_wrap=True)
+        line = f"{_when(kept)}  {kept.state:12}  {kept.id}  {redact(asked)}"
+        out().print(line.rstrip(), markup=False, soft_wrap=True)
     if not mine:
         out().print(f"no change of {now.program} in {now.path} is on record", markup=False)
     else:
@@ -55,6 +57,12 @@ def list_history(args: argparse.Namespace) -> int:
             f"the files from before and after each: {history.folder}", markup=False, style="dim", soft_wrap=True
         )
     return 0
+
+
+def _when(kept: Kept) -> str:
+    """The date and time that its name begins with, in UTC."""
+    found = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)-", kept.id)
+    return "{}-{}-{} {}:{}:{} UTC".format(*found.groups()) if found is not None else "unknown"
 
 
 def words(kept: Kept) -> list[str]:

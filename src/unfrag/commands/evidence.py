@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.target import PLACES, add_target, is_named, launcher_named, place, url
+from unfrag.commands.target import PLACES, add_target, is_named, launcher_named, other_scheme, place, url
 from unfrag.commands.thresholds import add_thresholds
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def what_next(args: argparse.Namespace, snapshot: Snapshot, why: str) -> str:
         return f"{snapshot.target}: {why}; add health.json or the whole log.txt"
     if not snapshot.silent:
         return f"{snapshot.target}: {why}; give its log with --log"
-    asked = f"{url(args)} cannot be asked: {_why(snapshot)}"
+    asked = f"{url(args)} cannot be asked: {_why(snapshot)}{other_scheme(url(args))}"
     if args.log is None:
         return f"{asked}; is it up, and is that its port? Give --log or --evidence too"
     return f"{_log(args, snapshot)}, and {asked}; name the server with --url"

@@ -45,5 +45,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"schema_version": 1, "id": found.ID, "cause": found.CAUSE, "page": text})
     else:
-        out().print(Markdown(text))
+        out().print(Markdown(text), soft_wrap=False)  # soft, Rich cuts the items of a list
     return 0

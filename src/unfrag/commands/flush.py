@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.commands.options import add_dry_run, add_json
-from unfrag.commands.target import add_target, url
+from unfrag.commands.target import add_target, other_scheme, url
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     with http.client(address) as server:
         pool = http.read_pool(server)
         if not isinstance(pool, Pool):
-            raise NotEnoughEvidence(f"{address}: {pool.why}")
+            raise NotEnoughEvidence(f"{address}: {pool.why}{other_scheme(address)}")
         if args.dry_run:
             drops = pool.cached_blocks if args.only in (None, "cached") else 0
             scattered = pool.free_blocks - pool.largest_free_block

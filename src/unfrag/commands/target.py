@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unfrag.launchers.place import Place
 
 URL = "http://127.0.0.1:8000"
+_TLS_SECONDS = 1.0
 PLACES = ("config", "unit", "compose")
 
 
@@ -85,6 +86,27 @@ def launcher_named(args: argparse.Namespace) -> Launcher:
     if launcher is None:
         raise UsageError("--config, --unit or --compose is empty: name the server's place")
     return launcher
+
+
+def other_scheme(address: str) -> str:
+    """What to add to "it does not answer" where a server speaks TLS at an http address; else nothing."""
+    import socket
+    import ssl
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address)
+    if parts.scheme != "http" or parts.hostname is None:
+        return ""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 80), _TLS_SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return f"; the server speaks https: try https{address.removeprefix('http')}"
+    except (OSError, ValueError):
+        return ""
 
 
 def url(args: argparse.Namespace) -> str:
