@@ -172,6 +172,8 @@ def test_apply_dry_run_as_json(capsys, tmp_path):
     report = json.loads(out)
     assert (code, report["state"], report["id"]) == (0, "dry run", None)
     assert "+command=vllm serve m --block-size 32" in report["diff"]
+    assert report["expected_tokens"] is None
+    assert any("this ends here: no supervisord address" in note for note in report["notes"])
 
 
 def test_serve_hands_every_other_word_on_in_its_order():

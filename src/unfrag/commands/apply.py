@@ -90,14 +90,17 @@ def run(args: argparse.Namespace) -> int:
     show(diff, args)
     if planned.changes_nothing:
         return nothing_to_do(args, server, f"{place(args)} already says so", None)
-    for warning in [*launcher.warnings(), *_started_otherwise(server)]:
+    warnings = [*launcher.warnings(), *_started_otherwise(server), *(_would_end(launcher) if args.dry_run else ())]
+    for warning in warnings:
         say(f"warning: {warning}", markup=False)
     warn_of_a_start(server)
     before = _before(planned, launcher, args)
-    checks = _checks(before, planned, expected, say)
+    expected = _expected(before, planned, expected, say)
+    checks = _checks(before, expected)
+    said = {"notes": [*notes, *warnings], "expected_tokens": expected}
     if args.dry_run:
         say(_DRY_RUN)
-        return report(args, planned.spec.path, "dry run", None, diff)
+        return report(args, planned.spec.path, "dry run", None, diff, **said)
     around = _around(planned, args.bench) if args.bench else None
     name = planned.spec.program
     with waiting(f"changing {name}") as progress, explained(server, args.thresholds) as explaining:
@@ -111,7 +114,8 @@ def run(args: argparse.Namespace) -> int:
         (err() if args.json else out()).print(around.verdict(), markup=False)
     say(f"{name} runs with the new flags. Back again: unfrag rollback {place(args)}", markup=False)
     say(f"kept as {kept.id}", style="dim")
-    return report(args, planned.spec.path, "applied", kept.id, diff)
+    bench = {"bench": around.verdict()} if around is not None else {}
+    return report(args, planned.spec.path, "applied", kept.id, diff, **said, **bench)
 
 
 def _started_otherwise(server: Server) -> list[str]:
@@ -133,12 +137,21 @@ def _before(planned: Change, launcher: Launcher, args: argparse.Namespace) -> Be
     return None if is_down else Before(planned.spec.url, args.fail_on, load_thresholds(args.thresholds))
 
 
-def _checks(before: Before | None, planned: Change, expected: int | None, say: Callable[[str], object]) -> list[Check]:
-    """What must hold afterwards: as many KV tokens as expected, and no new finding. Says what is expected."""
-    from unfrag.facts.memory_stats import Pool
+def _would_end(launcher: Launcher) -> list[str]:
+    """Why the change itself would end before it began, where its launcher cannot be asked."""
+    from unfrag.errors import UnfragError
+
+    try:
+        launcher.status()
+    except UnfragError as fault:
+        return [f"without --dry-run this ends here: {fault}"]
+    return []
+
+
+def _expected(before: Before | None, planned: Change, expected: int | None, say: Callable[[str], object]) -> int | None:
+    """How many tokens the KV cache will hold, where that can be said; says it."""
     from unfrag.flags.line import read_flags
     from unfrag.plan import effect
-    from unfrag.server import http
 
     pool = before.pool if before is not None else None
     if expected is None and pool is not None:
@@ -151,6 +164,14 @@ def _checks(before: Before | None, planned: Change, expected: int | None, say: C
         say(f"expected: the KV cache holds {now} tokens now; what these flags make of it shows when it has started")
     else:
         say("expected: not known, since nothing says what the KV cache holds now")
+    return expected
+
+
+def _checks(before: Before | None, expected: int | None) -> list[Check]:
+    """What must hold afterwards: as many KV tokens as expected, and no new finding."""
+    from unfrag.facts.memory_stats import Pool
+    from unfrag.plan import effect
+    from unfrag.server import http
 
     def enough(url: str) -> list[str]:
         with http.client(url) as server:

@@ -176,10 +176,10 @@ def nothing_to_do(args: argparse.Namespace, server: Server, why: str, change_id:
     return 1 if otherwise else 0
 
 
-def report(args: argparse.Namespace, path: Path, state: str, change_id: str | None, diff: str) -> int:
-    """With ``--json``, what was done, as data. Always 0."""
+def report(args: argparse.Namespace, path: Path, state: str, change_id: str | None, diff: str, **more: object) -> int:
+    """With ``--json``, what was done, as data, and whatever ``more`` is known. Always 0."""
     from unfrag.reports import print_json
 
     if args.json:
-        print_json({"schema_version": 1, "state": state, "id": change_id, "path": str(path), "diff": diff})
+        print_json({"schema_version": 1, "state": state, "id": change_id, "path": str(path), "diff": diff, **more})
     return 0
