@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 HEAVY = ("vllm", "torch", "transformers", "guidellm", "supervisor")
 AT_THE_ROOT = {"__init__", "__main__", "cli", "errors", "units"}
 LOW = {"errors", "units", "facts", "system"}
+DOCTOR = ("doctor", "doctor.collect", "doctor.rules")
 # Folder or, where a part of it lies lower than the rest, folder.part: what it may import next to itself.
 MAY_IMPORT = {
     "units": set(),
@@ -29,14 +30,15 @@ MAY_IMPORT = {
     "doctor.probes": LOW | {"flags", "server", "launchers"},
     "bench": LOW | {"redaction", "server", "doctor.probes", "reports"},
     "plan": LOW | {"flags", "server", "bench"},
+    "doctor.collect": LOW | {"flags", "server", "launchers", "doctor.probes"},
     "doctor.allowed": LOW | {"flags", "redaction", "doctor.probes"},
     "doctor.weigh": LOW | {"plan"},
     "doctor.rules": LOW | {"flags", "doctor.weigh"},
     "doctor": LOW | {"redaction", "server", "doctor.probes", "doctor.weigh", "doctor.rules", "doctor.allowed"},
     "reports": LOW | {"doctor", "plan", "bench"},
-    "apply": LOW | {"flags", "redaction", "server", "launchers", "doctor", "doctor.rules"},
-    "guard": LOW | {"server", "launchers", "apply", "doctor", "doctor.rules", "reports"},
-    "rig": LOW | {"flags", "server", "launchers", "doctor", "doctor.rules", "plan", "bench", "apply"},
+    "apply": LOW | {"flags", "redaction", "server", "launchers", *DOCTOR},
+    "guard": LOW | {"server", "launchers", "apply", "reports", *DOCTOR},
+    "rig": LOW | {"flags", "server", "launchers", "plan", "bench", "apply", *DOCTOR},
     "engine": {"units", "errors", "facts", "flags"},
     "cli": {"errors", "system", "flags", "redaction", "reports", "commands", "__version__"},
 }

@@ -7,25 +7,18 @@ import contextlib
 import difflib
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from unfrag import __version__
-from unfrag.commands import COMMANDS, Command
+from unfrag.commands import COMMANDS, GROUPS, Command, manual
 from unfrag.errors import UnfragError, UsageError
 from unfrag.system import streams
 from unfrag.system.sentences import sentences
 
-_EXAMPLES = """\
-examples:
-  unfrag demo --quick                     see the whole thing on this machine's CPU, no GPU needed
-  unfrag diagnose                         what is wrong with the server on port 8000
-  unfrag serve MODEL --port 8000          vLLM with /health memory_stats and /flush_cache
-  unfrag bench --label before             measure it; `unfrag compare` two results
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-exit codes: 0 healthy or done, 1 findings, 2 usage, 3 unreachable or not enough evidence,
-            4 applied, failed, rolled back, 5 rollback failed, 70 a fault of unfrag itself
-"""
-
+_OF_ALL = ("-h", "--help", "--version")
 _LONGEST = 300  # characters of what is wrong with an argument
 
 
@@ -59,11 +52,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _code(words: list[str]) -> int:
+    if not words:
+        sys.stderr.write(manual.overview(GROUPS))
+        return UsageError.exit_code
     args = argparse.Namespace()
     try:
         _must_be_a_verb(words)
-        args, rest = _parser().parse_known_args(words)
-        args.rest = rest
+        parser, verbs = _parser()
+        _must_be_options(words, verbs)
+        args, rest = parser.parse_known_args(words)
+        args.rest, args.parser = rest, parser
         if rest and not getattr(args, "takes_rest", False):
             raise UsageError(f"unknown: {' '.join(rest)[:_LONGEST]}; see `unfrag {words[0]} --help`")
         code: int = args.run(args)
@@ -72,10 +70,15 @@ def _code(words: list[str]) -> int:
 
         said = addresses.redact(str(fault))
         _complain(said)
-        if getattr(args, "json", False):
+        if getattr(args, "json", False) or "--json" in _own(words):
             _print_error(said, fault.exit_code)
         return fault.exit_code
     return code
+
+
+def _own(words: list[str]) -> list[str]:
+    """The words in front of a ``--``: what comes behind it is another program's."""
+    return words[: words.index("--")] if "--" in words else words
 
 
 def _complain(why: str) -> None:
@@ -84,12 +87,32 @@ def _complain(why: str) -> None:
 
 
 def _must_be_a_verb(words: list[str]) -> None:
-    """Raises UsageError: the first word is a verb that there is not."""
+    """Raises UsageError: the first word is a verb that there is not, or an option of none."""
     names = [command.NAME for command in COMMANDS]
-    if words and not words[0].startswith("-") and words[0] not in names:
-        near = difflib.get_close_matches(words[0][:40], names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-        raise UsageError(sentences(f"{words[0][:40]!r} is no verb; {hint}", "See `unfrag --help`"))
+    if words[0] in names or words[0] in _OF_ALL:
+        return
+    if words[0].startswith("-"):
+        raise UsageError(sentences(f"{words[0][:40]} is no option{_meant(words[0], _OF_ALL)}", "See `unfrag --help`"))
+    hint = _meant(words[0], names) or f"; there are {', '.join(names)}"
+    raise UsageError(sentences(f"{words[0][:40]!r} is no verb{hint}", "See `unfrag --help`"))
+
+
+def _must_be_options(words: list[str], verbs: dict[str, argparse.ArgumentParser]) -> None:
+    """Raises UsageError: an option that this verb has not; argparse would first miss another one."""
+    verb = verbs.get(words[0])
+    if verb is None or verb.get_default("takes_rest"):
+        return
+    known = list(verb._option_string_actions)
+    for word in _own(words)[1:]:
+        name = word.partition("=")[0]
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            hint = _meant(name, known) or verb.get_default("hint") or ""
+            raise UsageError(sentences(f"{name[:40]} is no option of {words[0]}{hint}", f"See `{verb.prog} --help`"))
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word[:40], known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _print_error(why: str, code: int) -> None:
@@ -110,22 +133,20 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         said = streams.printable(" ".join(message.split())[:_LONGEST])
-        self.exit(2, f"{self.prog}: {said}; see `{self.prog} --help`\n")
+        raise UsageError(f"{self.prog.removeprefix('unfrag').strip()}: {said}; see `{self.prog} --help`")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = _Parser(
-        prog="unfrag",
-        usage="unfrag VERB [options]",
-        description=_EXAMPLES,
-        epilog="unfrag finds, fixes and guards the GPU memory of large-language-model servers.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+class _Overview(_Parser):
+    def format_help(self) -> str:
+        return manual.overview(GROUPS)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Of the whole command, and of each verb."""
+    parser = _Overview(prog="unfrag")
     parser.add_argument("--version", action=_Version, help="which vLLM it knows, and what the one here has")
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True, prog="unfrag")
-    for command in COMMANDS:
-        _add(verbs, command)
-    return parser
+    verbs = parser.add_subparsers(dest="verb", required=True, prog="unfrag", parser_class=_Parser)
+    return parser, {command.NAME: _add(verbs, command) for command in COMMANDS}
 
 
 class _Version(argparse.Action):
@@ -141,14 +162,14 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _add(verbs: argparse._SubParsersAction[argparse.ArgumentParser], command: Command) -> None:
-    assert command.__doc__ is not None
-    summary = command.__doc__.strip().splitlines()[0]
+def _add(verbs: argparse._SubParsersAction[_Parser], command: Command) -> argparse.ArgumentParser:
+    said = manual.summary(command)
     verb = verbs.add_parser(
         command.NAME,
-        help=summary,
-        description=f"examples:\n{command.EXAMPLES}\n{summary}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help=said,
+        description=f"{said}\n\nexamples:\n{command.EXAMPLES}",
+        formatter_class=manual.Formatter,
     )
     command.prepare(verb)
     verb.set_defaults(run=command.run)
+    return verb

@@ -141,7 +141,8 @@ class Fake:
         return self._world.state["running"]
 
     def tail(self, lines: int) -> list[str]:
-        return []
+        log = self._world.folder / "server.log"
+        return log.read_text().splitlines()[-lines:] if log.exists() else []
 
 
 class Answers:

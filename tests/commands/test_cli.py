@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from unfrag.cli import main
-from unfrag.commands import evidence
+from unfrag.commands import target
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ OOM = (
 
 
 def test_a_log_alone_heads_its_diagnosis_when_no_server_answers(capsys, tmp_path, dead_url, monkeypatch):
-    monkeypatch.setattr(evidence, "URL", dead_url)
+    monkeypatch.setattr(target, "URL", dead_url)
     log = tmp_path / "vllm.log"
     log.write_text(OOM)
     assert run(capsys, "diagnose", "--log", str(log))[1].startswith(f"{log}: ")
@@ -112,7 +112,7 @@ def test_a_log_alone_heads_its_diagnosis_when_no_server_answers(capsys, tmp_path
 
 
 def test_a_clean_log_of_a_server_that_does_not_answer_is_not_healthy(capsys, tmp_path, dead_url, monkeypatch):
-    monkeypatch.setattr(evidence, "URL", dead_url)
+    monkeypatch.setattr(target, "URL", dead_url)
     log, packed = tmp_path / "vllm.log", tmp_path / "x.unfrag.tar.gz"
     log.write_text("INFO 11-22 10:00:00 [core.py:3] Application startup complete.\n")
     code, out, err = run(capsys, "diagnose", "--log", str(log), "--json")
@@ -127,7 +127,7 @@ def test_a_clean_log_of_a_server_that_does_not_answer_is_not_healthy(capsys, tmp
 
 
 def test_an_empty_log_alone_is_said_in_one_line(capsys, tmp_path, dead_url, monkeypatch):
-    monkeypatch.setattr(evidence, "URL", dead_url)
+    monkeypatch.setattr(target, "URL", dead_url)
     (tmp_path / "vllm.log").touch()
     code, _, err = run(capsys, "capture", "--log", str(tmp_path / "vllm.log"))
     assert (code, len(err.splitlines())) == (3, 1)
@@ -136,7 +136,7 @@ def test_an_empty_log_alone_is_said_in_one_line(capsys, tmp_path, dead_url, monk
 
 def test_bench_knows_before_the_load_that_it_cannot_write(capsys, dead_url):
     for place in ("/proc/x.json", "/none/x.json"):
-        code, _, err = run(capsys, "bench", "--url", dead_url, "--output", place)
+        code, _, err = run(capsys, "bench", "--url", dead_url, "--out", place)
         assert code == 2
         assert "cannot be written" in err
 
@@ -172,13 +172,15 @@ def test_apply_dry_run_as_json(capsys, tmp_path):
     report = json.loads(out)
     assert (code, report["state"], report["id"]) == (0, "dry run", None)
     assert "+command=vllm serve m --block-size 32" in report["diff"]
+    assert report["expected_tokens"] is None
+    assert any("this ends here: no supervisord address" in note for note in report["notes"])
 
 
 def test_serve_hands_every_other_word_on_in_its_order():
     from unfrag.cli import _parser
 
     words = ["m", "--port", "8000", "-tp", "2", "--kv-cache-dtype=fp16", "--enforce-eager"]
-    args, rest = _parser().parse_known_args(["serve", *words[:3], "--rig", *words[3:]])
+    args, rest = _parser()[0].parse_known_args(["serve", *words[:3], "--rig", *words[3:]])
     assert (args.rig, rest) == (True, words)
 
 
@@ -238,3 +240,16 @@ def test_a_login_in_the_servers_address_is_not_printed(words, capsys):
     assert code == 3
     assert "sekret" not in printed + err
     assert "[taken out]@127.0.0.1:1" in err
+
+
+def test_compare_ends_with_a_sentence(capsys, tmp_path):
+    from tests.bench.test_result import repeat, result
+
+    for name, ttft in (("before", 4.0), ("after", 2.0)):
+        result(name, repeat([ttft] * 4), repeat([ttft] * 4)).write(tmp_path / f"{name}.json")
+    words = ["compare", str(tmp_path / "before.json"), str(tmp_path / "after.json")]
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "after is better than before: TTFT P50 -50%" in out
+    report = json.loads(run(capsys, *words, "--json")[1])
+    assert report["verdicts"][0]["worse"] == []

@@ -20,7 +20,7 @@ def unfrag(*words):
 def test_bench_writes_a_result_and_compare_reads_it(rig, tmp_path):
     before, after = tmp_path / "before.json", tmp_path / "after.json"
     words = ["--prompts", "12", "--mean-tokens", "300", "--output-tokens", "16", "--in-flight", "4"]
-    words += ["--repeats", "2", "--ceiling", "8", "--label", "after", "--output", str(after)]
+    words += ["--repeats", "2", "--ceiling", "8", "--label", "after", "--out", str(after)]
     done = unfrag("bench", "--url", rig.url, *words)
     assert done.returncode == 0, done.stderr
     result = json.loads(after.read_text())

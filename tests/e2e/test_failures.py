@@ -138,7 +138,7 @@ def test_serve_rig_answers_and_ends_on_one_signal(sign, when):
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.slow
 def test_ctrl_c_twice_during_a_bench_leaves_nothing(rig, tmp_path):
-    words = ["bench", "--url", rig.url, "--output", str(tmp_path / "a.json"), "--mean-tokens", "300"]
+    words = ["bench", "--url", rig.url, "--out", str(tmp_path / "a.json"), "--mean-tokens", "300"]
     bench = subprocess.Popen([sys.executable, "-m", "unfrag", *words], stderr=subprocess.PIPE)
     until(lambda: _has_child(bench, "forkserver"))
     bench.send_signal(signal.SIGINT)

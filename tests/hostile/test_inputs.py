@@ -100,7 +100,7 @@ def test_what_has_no_end_is_refused(zygote, tmp_path, words, place):
 def test_a_result_does_not_replace_a_pipe(zygote, tmp_path):
     folder = made(tmp_path / "in", {})
     os.mkfifo(folder / "pipe")
-    cost, _, err = run(zygote, folder, ["bench", "--url", "http://127.0.0.1:1", "--output", "pipe"])
+    cost, _, err = run(zygote, folder, ["bench", "--url", "http://127.0.0.1:1", "--out", "pipe"])
     assert cost["code"] == 2
     assert "no regular file" in err
     assert (folder / "pipe").is_fifo()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unfrag.bench import run
 from unfrag.bench.compare import compare
 from unfrag.bench.load import LoadGenerator
+from unfrag.bench.verdict import verdicts
 from unfrag.bench.workload import generate
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.values import Unknown
@@ -49,6 +50,10 @@ class Around:
     def table(self) -> Table:
         return table(self._results, compare(self._results))
 
+    def verdict(self) -> str:
+        """In a sentence, what the change did."""
+        return verdicts(self._results, compare(self._results))[0].sentence
+
     def _measure(self, url: str, label: str) -> Result:
         with Server(url) as server:
             model, longest = server.model()
@@ -58,4 +63,4 @@ class Around:
             workload = generate(partial(server.tokens, model), self._prompts, mean, output_tokens=_OUT)
         plan = run.BenchPlan(in_flight=max(1, self._prompts // 2), repeats=_REPEATS, searches=0, max_seconds=300.0)
         with LoadGenerator(url, model, os.environ.get("OPENAI_API_KEY")) as load:
-            return run.bench(url, load, workload, plan, label, self._say, progress=False)
+            return run.bench(url, load, workload, plan, label, self._say)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unfrag.bench.meter import Meter, Step
 from unfrag.bench.result import MaxConcurrency, Repeat, Result, Trial, summarise
 from unfrag.bench.sampler import Sampler
 from unfrag.doctor.probes import launch
@@ -60,25 +60,32 @@ def bench(
     plan: BenchPlan,
     label: str,
     say: Callable[[str], object] = lambda line: None,
-    progress: bool | None = None,
+    tell: Callable[[Step], object] = lambda step: None,
 ) -> Result:
-    """Warm up, repeat, search. ``progress``: show GuideLLM's display (default: when stderr is a terminal).
+    """Warm up, repeat, search. ``tell`` is called with how far it is.
 
     Raises:
         NotEnoughEvidence: the server cannot be loaded at all. Requests that fail are counted, not raised.
     """
-    show = sys.stderr.isatty() if progress is None else progress
+    searched = plan.rounds * plan.in_flight if plan.searches else 0
+    meter = Meter(len(workload.prompts) * plan.repeats, searched, tell)
     say(f"{label}: warming up with {len(workload.warmup)} prompts")
     warm_up(load, url, workload, plan.in_flight, plan.max_seconds)
     repeats = []
     for i in range(plan.repeats):
-        repeats.append(measure(load, url, workload.prompts, plan.in_flight, plan.max_seconds, show))
-        say(f"{label}: pass {i + 1} of {plan.repeats}: {_in_words(repeats[-1])}")
+        name = f"pass {i + 1} of {plan.repeats}"
+        meter.begin(name, len(workload.prompts))
+        repeats.append(measure(load, url, workload.prompts, plan.in_flight, plan.max_seconds))
+        left = meter.end(name).left
+        say(f"{label}: {name}: {_in_words(repeats[-1])}" + (f"; {left}" if left and i + 1 < plan.repeats else ""))
     found: list[MaxConcurrency] = []
     for _ in range(plan.searches):
 
         def attempt(level: int) -> Repeat:
-            seen = measure(load, url, level_prompts(workload, level, plan.rounds), level, plan.max_seconds, show)
+            prompts = level_prompts(workload, level, plan.rounds)
+            meter.begin(f"{level} in flight", len(prompts), searching=True)
+            seen = measure(load, url, prompts, level, plan.max_seconds)
+            meter.end(f"{level} in flight")
             say(f"{label}: {level} in flight: {_why_not(seen, plan.ttft_limit) or 'holds'}")
             return seen
 
@@ -119,14 +126,12 @@ def warm_up(load: LoadGenerator, url: str, workload: Workload, in_flight: int, m
     load.run(workload.warmup, in_flight, max_seconds, progress=False)
 
 
-def measure(
-    load: LoadGenerator, url: str, prompts: tuple[Prompt, ...], in_flight: int, max_seconds: float, progress: bool
-) -> Repeat:
+def measure(load: LoadGenerator, url: str, prompts: tuple[Prompt, ...], in_flight: int, max_seconds: float) -> Repeat:
     """Send each prompt once, ``in_flight`` at a time, and sample the server's memory meanwhile."""
     with Server(url) as server:
         before = server.metrics()
         with Sampler(url) as sampler:
-            requests = load.run(prompts, in_flight, max_seconds, progress)
+            requests = load.run(prompts, in_flight, max_seconds, progress=False)
         after = server.metrics()
     return summarise(requests, sampler.samples, _rise(before, after, "preemptions"), _hit_rate(before, after))
 

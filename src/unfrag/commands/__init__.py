@@ -12,12 +12,14 @@ from unfrag.commands import (
     bench,
     capture,
     compare,
+    completion,
     demo,
     diagnose,
     explain,
     flush,
     guard,
     plan,
+    restart,
     rollback,
     serve,
     tune,
@@ -38,18 +40,11 @@ class Command(Protocol):
     def run(self, args: argparse.Namespace) -> int: ...
 
 
-COMMANDS: tuple[Command, ...] = (
-    diagnose,
-    explain,
-    capture,
-    plan,
-    tune,
-    apply,
-    rollback,
-    flush,
-    guard,
-    bench,
-    compare,
-    serve,
-    demo,
-)
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "look": (diagnose, explain, capture),
+    "change": (plan, tune, apply, rollback, restart, flush, serve),
+    "guard": (guard,),
+    "measure": (bench, compare, demo),
+    "shell": (completion,),
+}
+COMMANDS: tuple[Command, ...] = tuple(command for group in GROUPS.values() for command in group)

@@ -19,8 +19,9 @@ from unfrag.commands.changes import (
     warn_of_a_start,
     would_end,
 )
-from unfrag.commands.launched import place
 from unfrag.commands.numbers import count
+from unfrag.commands.options import add_fail_on
+from unfrag.commands.target import place
 from unfrag.commands.thresholds import add_thresholds
 
 if TYPE_CHECKING:
@@ -54,22 +55,19 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="the flags of a plan: what `unfrag plan --json` wrote"
     )
-    parser.add_argument(
-        "--fail-on",
-        choices=("info", "warning", "critical", "never"),
-        default="warning",
-        help="take the change back on a new finding of this severity (default: %(default)s)",
-    )
+    add_fail_on(parser, "warning", "take the change back on a new finding of this severity or a graver one")
     parser.add_argument(
         "--bench", type=count, nargs="?", const=24, metavar="PROMPTS", help="measure before and after (default: 24)"
     )
     parser.add_argument("--redo", metavar="ID", help="make a change once more that was taken back")
     parser.add_argument("--history", action="store_true", help="list the changes on record")
+    parser.set_defaults(hint="; flags of vLLM stand behind --, as in: unfrag apply --config F -- --max-num-seqs 64")
     parser.add_argument("flags", nargs="*", metavar="-- --FLAG VALUE", help="vLLM flags to set, behind --")
 
 
 def run(args: argparse.Namespace) -> int:
     from unfrag.apply import change
+    from unfrag.commands.failed_start import explained
     from unfrag.reports import err, out
     from unfrag.reports.text.progress import waiting
 
@@ -92,27 +90,32 @@ def run(args: argparse.Namespace) -> int:
     show(diff, args)
     if planned.changes_nothing:
         return nothing_to_do(args, program, f"{place(args)} already says so", None)
-    for warning in [*launcher.warnings(), *_started_otherwise(program)]:
+    warnings = [*launcher.warnings(), *_started_otherwise(program), *(_would_end(launcher) if args.dry_run else ())]
+    for warning in warnings:
         say(f"warning: {warning}", markup=False)
     warn_of_a_start(program)
     before = _before(planned, launcher, args)
-    checks = _checks(before, planned, expected, say)
+    expected = _expected(before, planned, expected, say)
+    checks = _checks(before, expected)
+    said = {"notes": [*notes, *warnings], "expected_tokens": expected}
     if args.dry_run:
         say(_DRY_RUN)
-        return report(args, planned.spec.path, "dry run", None, diff)
+        return report(args, planned.spec.path, "dry run", None, diff, **said)
     around = _around(planned, args.bench) if args.bench else None
     name = planned.spec.program
-    with waiting(f"restarting {name}") as progress:
+    with waiting(f"changing {name}") as progress, explained(program, args.thresholds) as explaining:
         kept = change.apply(
-            dataclasses.replace(program, progress=progress),
+            dataclasses.replace(explaining, progress=progress),
             planned,
             [*checks, *([around.failures] if around else [])],
         )
     if around is not None:
         (err() if args.json else out()).print(around.table())
+        (err() if args.json else out()).print(around.verdict(), markup=False)
     say(f"{name} runs with the new flags. Back again: unfrag rollback {place(args)}", markup=False)
     say(f"kept as {kept.id}", style="dim")
-    return report(args, planned.spec.path, "applied", kept.id, diff)
+    bench = {"bench": around.verdict()} if around is not None else {}
+    return report(args, planned.spec.path, "applied", kept.id, diff, **said, **bench)
 
 
 def _started_otherwise(program: Program) -> list[str]:
@@ -134,12 +137,21 @@ def _before(planned: Change, launcher: Launcher, args: argparse.Namespace) -> Be
     return None if is_down else Before(planned.spec.url, args.fail_on, load_thresholds(args.thresholds))
 
 
-def _checks(before: Before | None, planned: Change, expected: int | None, say: Callable[[str], object]) -> list[Check]:
-    """What must hold afterwards: as many KV tokens as expected, and no new finding. Says what is expected."""
-    from unfrag.facts.memory_stats import Pool
+def _would_end(launcher: Launcher) -> list[str]:
+    """Why the change itself would end before it began, where its launcher cannot be asked."""
+    from unfrag.errors import UnfragError
+
+    try:
+        launcher.status()
+    except UnfragError as fault:
+        return [f"without --dry-run this ends here: {fault}"]
+    return []
+
+
+def _expected(before: Before | None, planned: Change, expected: int | None, say: Callable[[str], object]) -> int | None:
+    """How many tokens the KV cache will hold, where that can be said; says it."""
     from unfrag.flags.line import read_flags
     from unfrag.plan import effect
-    from unfrag.server.client import Server
 
     pool = before.pool if before is not None else None
     if expected is None and pool is not None:
@@ -152,6 +164,14 @@ def _checks(before: Before | None, planned: Change, expected: int | None, say: C
         say(f"expected: the KV cache holds {now} tokens now; what these flags make of it shows when it has started")
     else:
         say("expected: not known, since nothing says what the KV cache holds now")
+    return expected
+
+
+def _checks(before: Before | None, expected: int | None) -> list[Check]:
+    """What must hold afterwards: as many KV tokens as expected, and no new finding."""
+    from unfrag.facts.memory_stats import Pool
+    from unfrag.plan import effect
+    from unfrag.server.client import Server
 
     def enough(url: str) -> list[str]:
         with Server(url) as server:

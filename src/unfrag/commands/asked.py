@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unfrag.commands.launched import place
+from unfrag.commands.target import place
 
 if TYPE_CHECKING:
     import argparse

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.commands import evidence
+from unfrag.commands.options import add_dry_run, add_json
 
 if TYPE_CHECKING:
     import argparse
@@ -14,6 +15,7 @@ NAME = "capture"
 _KNOWN = "log.txt: {:,} of {:,} lines are known messages; of the rest, what is not known is there only as its shape"
 _RAW = "raw: what users wrote, and keys of unknown forms, may be inside; look through it before you pass it on"
 EXAMPLES = """\
+  unfrag capture --config /etc/supervisor/conf.d/glm47flash.conf
   unfrag capture --log /root/workspace/glm_vllm.log
   unfrag capture --evidence ./incident-42 --out incident-42.unfrag.tar.gz
   unfrag capture --dry-run
@@ -23,12 +25,14 @@ EXAMPLES = """\
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     evidence.prepare(parser)
-    parser.add_argument("--out", type=Path, help="the file to write (default: unfrag-TIME.unfrag.tar.gz here)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the file to write (default: unfrag-TIME.unfrag.tar.gz here)"
+    )
     parser.add_argument(
         "--raw", action="store_true", help="keep all words of the log, less known forms of keys and prompts"
     )
-    parser.add_argument("--dry-run", action="store_true", help="only list what would be inside")
-    parser.add_argument("--json", action="store_true")
+    add_dry_run(parser, "what would be inside")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from typing import TYPE_CHECKING
 
-from unfrag.commands.launched import add_place, launcher_named, place
-from unfrag.commands.numbers import seconds
+from unfrag.commands.options import add_dry_run, add_json, add_timeout
+from unfrag.commands.target import add_place, launcher_named, place
 
 if TYPE_CHECKING:
     import argparse
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the server is, how long it may take, and how much is to be done."""
     add_place(parser, required=True)
-    parser.add_argument(
-        "--timeout", type=seconds, default=600.0, help="seconds to wait for ready (default: %(default)s)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
-    parser.add_argument("--json", action="store_true")
+    add_timeout(parser)
+    add_dry_run(parser, "what would change")
+    add_json(parser)
 
 
 def program_named(args: argparse.Namespace) -> Program:
@@ -49,7 +48,8 @@ def list_history(args: argparse.Namespace) -> int:
         return 0
     for kept in mine:
         asked = " ".join(words(kept))
-        out().print(f"{kept.id}  {kept.state:12}  {redact(asked)}".rstrip(), markup=False, soft_wrap=True)
+        line = f"{_when(kept)}  {kept.state:12}  {kept.id}  {redact(asked)}"
+        out().print(line.rstrip(), markup=False, soft_wrap=True)
     if not mine:
         out().print(f"no change of {now.program} in {now.path} is on record", markup=False)
     else:
@@ -57,6 +57,12 @@ def list_history(args: argparse.Namespace) -> int:
             f"the files from before and after each: {history.folder}", markup=False, style="dim", soft_wrap=True
         )
     return 0
+
+
+def _when(kept: Kept) -> str:
+    """The date and time that its name begins with, in UTC."""
+    found = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)-", kept.id)
+    return "{}-{}-{} {}:{}:{} UTC".format(*found.groups()) if found is not None else "unknown"
 
 
 def words(kept: Kept) -> list[str]:
@@ -170,10 +176,10 @@ def nothing_to_do(args: argparse.Namespace, program: Program, why: str, change_i
     return 1 if otherwise else 0
 
 
-def report(args: argparse.Namespace, path: Path, state: str, change_id: str | None, diff: str) -> int:
-    """With ``--json``, what was done, as data. Always 0."""
+def report(args: argparse.Namespace, path: Path, state: str, change_id: str | None, diff: str, **more: object) -> int:
+    """With ``--json``, what was done, as data, and whatever ``more`` is known. Always 0."""
     from unfrag.reports import print_json
 
     if args.json:
-        print_json({"schema_version": 1, "state": state, "id": change_id, "path": str(path), "diff": diff})
+        print_json({"schema_version": 1, "state": state, "id": change_id, "path": str(path), "diff": diff, **more})
     return 0

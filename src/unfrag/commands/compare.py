@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unfrag.commands.options import add_json
+
 if TYPE_CHECKING:
     import argparse
 
@@ -16,13 +18,16 @@ EXAMPLES = """\
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="+", type=Path, help="written by `unfrag bench`; the first is the base")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULT", help="written by `unfrag bench`; the first is the base"
+    )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from unfrag.bench.compare import compare
     from unfrag.bench.result import read_result
+    from unfrag.bench.verdict import verdicts
     from unfrag.errors import UsageError
     from unfrag.reports import err, out, print_json
     from unfrag.reports.text.comparison import table
@@ -31,10 +36,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("compare wants two results or more")
     results = [read_result(path) for path in args.results]
     rows = compare(results)
+    found = verdicts(results, rows)
     if args.json:
-        print_json({"schema_version": 1, "labels": [result.label for result in results], "rows": rows})
+        print_json(
+            {"schema_version": 1, "labels": [result.label for result in results], "rows": rows, "verdicts": found}
+        )
         return 0
     out().print(table(results, rows))
+    for verdict in found:
+        out().print(verdict.sentence, markup=False)
     if len({result.workload for result in results}) > 1:
         err().print("careful: these results are of different workloads:")
         for result in results:

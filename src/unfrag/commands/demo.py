@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unfrag.commands.options import add_json, add_out
+
 if TYPE_CHECKING:
     import argparse
 
@@ -17,8 +19,8 @@ EXAMPLES = """\
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="one repeat, 40 prompts")
-    parser.add_argument("--output", type=Path, default=Path("unfrag-demo.json"), help="(default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print the JSON instead of the table")
+    add_out(parser, "unfrag-demo.json")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,16 +40,17 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"the demo needs {', '.join(missing)}: pip install 'unfrag[cpu,bench]', or `make demo` in a clone"
         )
-    must_be_writable(args.output)
+    path = args.out or Path("unfrag-demo.json")
+    must_be_writable(path)
     from unfrag.rig.demo import FULL, QUICK, run_demo
 
     with waiting("demo") as progress:
-        demo = run_demo(QUICK if args.quick else FULL, err().print, progress, show_load=False)
+        demo = run_demo(QUICK if args.quick else FULL, err().print, progress)
     results = [configuration.result for configuration in demo.configurations]
-    write_atomically(args.output, msgspec.json.format(msgspec.json.encode(demo), indent=1))
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(demo), indent=1))
     if args.json:
         print_json(demo)
     else:
         out().print(table(results, compare(results)))
-    err().print(f"every sample is in {args.output}. On your own server: `unfrag diagnose --url …`, then `unfrag bench`")
+    err().print(f"every sample is in {path}. On your own server: `unfrag diagnose --url …`, then `unfrag bench`")
     return 1 if any(repeat.failed for result in results for repeat in result.repeats) else 0

@@ -5,24 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unfrag.commands import evidence
+from unfrag.commands.options import add_fail_on, add_json
+from unfrag.commands.target import is_named, place
 
 if TYPE_CHECKING:
     import argparse
+
+    from unfrag.doctor.diagnosis import Diagnosis
+    from unfrag.doctor.rules import Thresholds
 
 NAME = "diagnose"
 EXAMPLES = """\
   unfrag diagnose
   unfrag diagnose --url http://127.0.0.1:8000 --log /root/workspace/glm_vllm.log
-  unfrag diagnose --config /etc/supervisor/conf.d/glm47flash.conf --program glm_vllm
+  unfrag diagnose --config /etc/supervisor/conf.d/glm47flash.conf
+  unfrag diagnose --unit vllm.service
+  unfrag diagnose --compose docker-compose.yml --service vllm
   unfrag diagnose --evidence ./incident-42 --json
   unfrag diagnose --evidence incident-42.unfrag.tar.gz
+  unfrag diagnose --config /etc/supervisor/conf.d/glm47flash.conf --follow
 """
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     evidence.prepare(parser)
-    parser.add_argument("--fail-on", choices=("info", "warning", "critical", "never"), default="critical")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--follow", action="store_true", help="go on as the log grows: a line when a finding appears, changes or goes"
+    )
+    add_fail_on(parser, "critical", "exit with 1 on a finding of this severity or a graver one")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,8 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.reports.text.diagnosis import render
 
     thresholds = rules.load_thresholds(args.thresholds)
+    if args.follow:
+        return _follow(args, thresholds)
     snapshot = evidence.collect(args)
-    found = diagnosis.diagnose(snapshot, thresholds)
+    found = _to_paste(diagnosis.diagnose(snapshot, thresholds), args)
     if args.json:
         print_json(found)
     else:
@@ -41,3 +54,24 @@ def run(args: argparse.Namespace) -> int:
     if found.verdict == "unknown":
         raise NotEnoughEvidence(evidence.what_next(args, snapshot, found.why))
     return diagnosis.exit_code(found, args.fail_on)
+
+
+def _to_paste(found: Diagnosis, args: argparse.Namespace) -> Diagnosis:
+    """Fixes as commands, where the server's place is known."""
+    if not is_named(args):
+        return found
+    from unfrag.commands.fixes import as_commands
+
+    return as_commands(found, place(args))
+
+
+def _follow(args: argparse.Namespace, thresholds: dict[str, Thresholds]) -> int:
+    from unfrag.commands.follow import follow
+    from unfrag.errors import UsageError
+
+    if args.evidence:
+        raise UsageError("--follow goes with a log that grows, and --evidence does not")
+    asked = evidence.asked(args, follow=True)
+    if args.log is None:
+        raise UsageError("--follow wants a log: name it with --log, or the server's place")
+    return follow(asked, args.log, thresholds, args.fail_on, args.json, lambda found: _to_paste(found, args))

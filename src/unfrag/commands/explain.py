@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unfrag.commands.options import add_json
+
 if TYPE_CHECKING:
     import argparse
 
@@ -17,7 +19,7 @@ EXAMPLES = """\
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("finding", nargs="?", help="an id (UF003) or a cause (allocator_fragmentation)")
-    parser.add_argument("--json", action="store_true")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,5 +45,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"schema_version": 1, "id": found.ID, "cause": found.CAUSE, "page": text})
     else:
-        out().print(Markdown(text))
+        out().print(Markdown(text), soft_wrap=False)  # soft, Rich cuts the items of a list
     return 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unfrag.commands.options import add_dry_run, add_json
+from unfrag.commands.target import add_target, other_scheme, url
+
 if TYPE_CHECKING:
     import argparse
 
@@ -11,6 +14,7 @@ NAME = "flush"
 EXAMPLES = """\
   unfrag flush --dry-run
   unfrag flush
+  unfrag flush --config /etc/supervisor/conf.d/glm47flash.conf
   unfrag flush --only compact
 """
 
@@ -20,10 +24,10 @@ _PARTS = ("cached", "allocator", "compact")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
+    add_target(parser)
     parser.add_argument("--only", choices=_PARTS, help="do only one of the three")
-    parser.add_argument("--dry-run", action="store_true", help="show what there is to flush")
-    parser.add_argument("--json", action="store_true")
+    add_dry_run(parser, "what there is to flush")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,10 +36,11 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.reports import out, print_json
     from unfrag.server.client import Server
 
-    with Server(args.url) as server:
+    address = url(args)
+    with Server(address) as server:
         pool = server.pool()
         if not isinstance(pool, Pool):
-            raise NotEnoughEvidence(f"{args.url}: {pool.why}")
+            raise NotEnoughEvidence(f"{address}: {pool.why}{other_scheme(address)}")
         if args.dry_run:
             drops = pool.cached_blocks if args.only in (None, "cached") else 0
             scattered = pool.free_blocks - pool.largest_free_block
@@ -58,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         lines += _compaction(result.get("compaction"))
         lines.append(f"in {result['seconds'] * 1000:.0f} ms")
     except (ValueError, LookupError, TypeError) as fault:
-        raise NotEnoughEvidence(f"{args.url}: /flush_cache does not answer as unfrag's plugin does") from fault
+        raise NotEnoughEvidence(f"{address}: /flush_cache does not answer as unfrag's plugin does") from fault
     if args.json:
         print_json({"schema_version": 1, **result})
         return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.launched import add_place, place
 from unfrag.commands.numbers import seconds
+from unfrag.commands.target import PLACES, URL, add_place, place
 from unfrag.commands.thresholds import add_thresholds
 
 if TYPE_CHECKING:
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from unfrag.guard.targets import Target
 
 NAME = "guard"
-URL = "http://127.0.0.1:8000"
 LOG = Path("/var/log/gpu_monitor.log")
-_NAMES = ("targets", "dns", "config", "unit", "compose")
+_NAMES = ("targets", "dns", *PLACES)
 EXAMPLES = """\
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf --dry-run --once
   unfrag guard --config /etc/supervisor/conf.d/glm47flash.conf
@@ -32,26 +31,39 @@ EXAMPLES = """\
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("verb", nargs="?", choices=("run", "status", "install", "test-page"), default="run")
-    parser.add_argument("--url", help=f"the server (default: {URL}; for status: all)")
+    parser.add_argument(
+        "verb",
+        nargs="?",
+        metavar="WHAT",
+        choices=("run", "status", "install", "test-page"),
+        default="run",
+        help="run, which is the default; status of guards that run; install one; test-page tells everybody once",
+    )
+    parser.add_argument("--url", metavar="URL", help=f"the server (default: {URL}; for status: all)")
     add_place(parser, required=False)  # without one it is watched and flushed, and nobody restarts it
-    parser.add_argument("--targets", type=Path, help="many servers: a JSON list, or Prometheus' file service discovery")
+    parser.add_argument(
+        "--targets", type=Path, metavar="FILE", help="many servers: a JSON list, or Prometheus' file service discovery"
+    )
     parser.add_argument("--dns", metavar="NAME:PORT", help="a server at every address of this name")
     parser.add_argument(
         "--policy", metavar="FILE", help="a TOML file with other thresholds (docs/guard.md), or: article, for its rules"
     )
     add_thresholds(parser)
-    parser.add_argument("--interval", type=seconds, help="seconds between two looks (default: 5)")
-    parser.add_argument("--log", type=Path, help=f"the audit file, in a folder that is there (default: {LOG})")
-    parser.add_argument("--webhook", help="told of every action, and when a human is needed")
-    parser.add_argument("--metrics-port", type=int, help="serve the guard's own metrics on 127.0.0.1")
-    parser.add_argument("--memory-limit", help="host memory of a rank without a card, such as 12GiB")
+    parser.add_argument("--interval", type=seconds, metavar="SECONDS", help="seconds between two looks (default: 5)")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help=f"the audit file, in a folder that is there (default: {LOG})"
+    )
+    parser.add_argument("--webhook", metavar="URL", help="told of every action, and when a human is needed")
+    parser.add_argument("--metrics-port", type=int, metavar="PORT", help="serve the guard's own metrics on 127.0.0.1")
+    parser.add_argument("--memory-limit", metavar="SIZE", help="host memory of a rank without a card, such as 12GiB")
     parser.add_argument("--once", action="store_true", help="one look, then end")
     parser.add_argument("--dry-run", action="store_true", help="decide and write down, do nothing")
     parser.add_argument("--json", action="store_true", help="every audit line on stdout as well")
     where = parser.add_mutually_exclusive_group()
     for manager in ("systemd", "supervisor", "cron"):
-        where.add_argument(f"--{manager}", dest="manager", action="store_const", const=manager, help="for install")
+        where.add_argument(
+            f"--{manager}", dest="manager", action="store_const", const=manager, help=f"install: for {manager}"
+        )
 
 
 def run(args: argparse.Namespace) -> int:

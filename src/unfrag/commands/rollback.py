@@ -17,7 +17,7 @@ from unfrag.commands.changes import (
     warn_of_a_start,
     would_end,
 )
-from unfrag.commands.launched import place
+from unfrag.commands.target import place
 
 if TYPE_CHECKING:
     import argparse
@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.apply import rollback
     from unfrag.apply.change import Change
     from unfrag.apply.history import digest
+    from unfrag.commands.failed_start import explained
     from unfrag.reports import err
     from unfrag.reports.text.progress import waiting
 
@@ -71,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         err().print("dry run: nothing was changed. The server would be restarted; running requests would be lost.")
         return report(args, now.path, "dry run", kept.id, diff)
-    with waiting(f"restarting {now.program}") as progress:
-        rollback.rollback(dataclasses.replace(program, progress=progress), kept)
+    with waiting(f"changing {now.program}") as progress, explained(program, place=place(args)) as explaining:
+        rollback.rollback(dataclasses.replace(explaining, progress=progress), kept)
     err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
     if kept.was_stopped:
         err().print(f"{now.program} was stopped before that change, and is up now", markup=False)

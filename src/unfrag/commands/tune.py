@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.commands.numbers import count, tokens
+from unfrag.commands.target import add_target, url
 
 if TYPE_CHECKING:
     import argparse
@@ -22,7 +23,7 @@ EXAMPLES = """\
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
+    add_target(parser)
     parser.add_argument("--bench", type=Path, metavar="FILE", help="a result of unfrag bench on this server")
     parser.add_argument("--prompt-tokens", type=tokens, help="of a typical request")
     parser.add_argument("--output-tokens", type=tokens, help="of a typical request")
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.reports import out, print_json
     from unfrag.reports.text.tune import render
 
-    found = tune(collect.live(collect.Asked(args.url)), _load(args), args.allow_kv_quantization)
+    found = tune(collect.live(collect.Asked(url(args))), _load(args), args.allow_kv_quantization)
     if args.json:
         print_json(found)
     else:

@@ -15,6 +15,7 @@ from unfrag.facts.log import Log
 from unfrag.facts.memory_stats import Pool
 from unfrag.facts.snapshot import Gpus, Isolation, Launch, Metrics, Snapshot
 from unfrag.facts.values import NO_ANSWER, NOT_GIVEN, Unknown
+from unfrag.launchers.supervisor.choice import USUAL
 from unfrag.server import health, metrics
 from unfrag.system.decode import decoded
 from unfrag.system.network import is_here
@@ -33,13 +34,15 @@ class Asked(msgspec.Struct, frozen=True):
     """Where a live server is to be looked for."""
 
     url: str
-    log: Path | None = None
+    log: Path | Unknown | None = None
     config: Path | None = None
-    program: str = "glm_vllm"
+    """The supervisor file of a program with the usual name; ``launch`` for any other."""
     allocator: Path | None = None
     expected_cards: int | None = None
     otherwise: str | None = None
     """What this is a snapshot of when no server answers, if not of the URL."""
+    launch: Launch | Unknown | None = None
+    """How the server is started, where that is known; else its process is looked for."""
 
 
 def live(asked: Asked) -> Snapshot:
@@ -53,11 +56,12 @@ def live(asked: Asked) -> Snapshot:
         server = pool.submit(_server, asked.url)
         cards = pool.submit(lambda: _cards() if here else elsewhere)
         machine = pool.submit(lambda: host.read() if here else elsewhere)
-        text = pool.submit(log.read, asked.log) if asked.log else None
+        text = pool.submit(log.read, asked.log) if isinstance(asked.log, Path) else None
         started = pool.submit(_launch, asked)
         engine, version, model, longest, memory, metrics = server.result()
         gpus, machine_facts, line = cards.result(), machine.result(), started.result()
-        said = text.result() if text else Unknown("give the server's log with --log")
+        missing = asked.log if isinstance(asked.log, Unknown) else Unknown("give the server's log with --log")
+        said = text.result() if text else missing
     visible = len(gpus.gpus) if isinstance(gpus, Gpus) else None
     silent = isinstance(memory, Unknown) and isinstance(metrics, Unknown)
     return Snapshot(
@@ -109,7 +113,9 @@ def _cards() -> Gpus | Unknown:
 
 
 def _launch(asked: Asked) -> Launch | Unknown:
-    return launch.of_supervisor(asked.config, asked.program) if asked.config else launch.of_server(asked.url)
+    if asked.launch is not None:
+        return asked.launch
+    return launch.of_supervisor(asked.config, USUAL) if asked.config else launch.of_server(asked.url)
 
 
 def evidence(folder: Path) -> Snapshot:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+LONGEST_LOG = 200_000  # lines of a log that is asked for by a command
+
 
 @dataclass(frozen=True)
 class LaunchSpec:
@@ -81,6 +83,13 @@ class Launcher(Protocol):
 
     def running(self) -> str:
         """The command line of the server that runs now. Raises NotEnoughEvidence: it cannot be read."""
+
+    def log(self) -> Path | list[str]:
+        """The file of the server's log, or a command that prints it, and goes on with ``--follow``.
+
+        Raises:
+            NotEnoughEvidence: it is not known.
+        """
 
     def tail(self, lines: int) -> list[str]:
         """The last lines of the server's log since this launcher restarted it; none where it cannot be read."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.launchers.compose.service import ComposeService
+from unfrag.launchers.supervisor.choice import USUAL, obvious_program
 from unfrag.launchers.supervisor.program import SupervisorProgram
 from unfrag.launchers.systemd import SystemdUnit
 from unfrag.redaction import redact
@@ -16,7 +17,7 @@ from unfrag.redaction import redact
 if TYPE_CHECKING:
     from unfrag.launchers import Launcher
 
-PROGRAM, SERVICE = "glm_vllm", "vllm"
+PROGRAM, SERVICE = USUAL, "vllm"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,14 +43,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return SupervisorProgram(Path(self.config), self.program, self.server) if self.config else None
 
     def words(self) -> list[str]:
-        """The same on the command line; defaults are left out."""
+        """The same on the command line; what goes without saying is left out."""
         if self.unit:
             return ["--unit", self.unit, *(["--user"] if self.user else [])]
         if self.compose:
             return ["--compose", self.compose, *(["--service", self.service] if self.service != SERVICE else [])]
         if not self.config:
             return []
-        program = ["--program", self.program] if self.program != PROGRAM else []
+        program = ["--program", self.program] if self.program != obvious_program(Path(self.config)) else []
         server = ["--server", self.server] if self.server is not None else []
         return ["--config", self.config, *program, *server]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.flags.line import must_be_short
-from unfrag.launchers import Edit, LaunchSpec, Status
+from unfrag.launchers import LONGEST_LOG, Edit, LaunchSpec, Status
 from unfrag.launchers.process import address, command_of
 from unfrag.system.files import read_if_there
 
@@ -100,15 +100,21 @@ class SystemdUnit:
     def running(self) -> str:
         return command_of(self.status().pid)
 
+    def log(self) -> list[str]:
+        return self._journal(LONGEST_LOG)
+
     def tail(self, lines: int) -> list[str]:
-        command = ["journalctl", *(["--user"] if self._user else []), "--unit", self._unit]
-        command += ["--lines", str(lines), "--output=cat", "--no-pager", "--quiet"]
+        command = self._journal(lines)
         command += [f"--since=@{self._restarted_at:.6f}"] if self._restarted_at is not None else []
         try:
             done = subprocess.run(command, capture_output=True, timeout=_JOURNAL_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return []
         return done.stdout.decode("utf-8", "replace").splitlines()
+
+    def _journal(self, lines: int) -> list[str]:
+        named = [*(["--user"] if self._user else []), "--unit", self._unit, "--lines", str(lines)]
+        return ["journalctl", *named, "--output=cat", "--no-pager", "--quiet"]
 
     def _folder(self) -> Path:
         if not self._user:

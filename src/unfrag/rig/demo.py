@@ -78,9 +78,7 @@ FULL = Size(100, 5, BenchPlan(in_flight=24, repeats=3, searches=3, ceiling=128))
 QUICK = Size(40, 2, BenchPlan(in_flight=24, repeats=1, searches=1, ceiling=64, rounds=1, precision=0.25))
 
 
-def run_demo(
-    size: Size, say: Callable[[str], object], progress: Callable[[str], None], show_load: bool | None = None
-) -> Demo:
+def run_demo(size: Size, say: Callable[[str], object], progress: Callable[[str], None]) -> Demo:
     """Run all four configurations; about 4 minutes quick, 12 in full, on two cores.
 
     Raises:
@@ -103,7 +101,7 @@ def run_demo(
         if not isinstance(pool, Pool):
             raise NotEnoughEvidence(pool.why)
         history = History(rig.folder / "changes")
-        seen = [_measure(rig, load, "A untuned", untuned, (), workload, size.plan, say, show_load)]
+        seen = [_measure(rig, load, "A untuned", untuned, (), workload, size.plan, say)]
         for label, title, flags, advice in _changes(pool, untuned, seen[0].result):
             say(title)
             for flag in advice:
@@ -111,7 +109,7 @@ def run_demo(
             earlier = tuple(flag for flag in ARTICLE_FLAGS if flag not in flags)
             planned = change.plan(rig.launcher, Edit(flags, earlier))
             change.apply(Program(rig.launcher, _START_SECONDS, progress, history), planned)
-            seen.append(_measure(rig, load, label, flags, advice, workload, size.plan, say, show_load))
+            seen.append(_measure(rig, load, label, flags, advice, workload, size.plan, say))
     return Demo(1, KV_BUDGET_BYTES, tuple(seen))
 
 
@@ -150,10 +148,9 @@ def _measure(
     workload: Workload,
     plan: BenchPlan,
     say: Callable[[str], object],
-    show_load: bool | None,
 ) -> Configuration:
     with _diagnosed_under_load(rig) as found:
-        result = bench(rig.url, load, workload, plan, label, lambda line: say(f"   {line}"), show_load)
+        result = bench(rig.url, load, workload, plan, label, lambda line: say(f"   {line}"))
     best = found[-1] if found else None
     if best is not None:
         say(f"   diagnosed under load: {best.verdict}" + "".join(f"\n      {f.summary}" for f in best.findings[:1]))

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.flags.line import must_be_short
-from unfrag.launchers import Edit, LaunchSpec, Status
+from unfrag.launchers import LONGEST_LOG, Edit, LaunchSpec, Status
 from unfrag.launchers.compose import yaml_file
 from unfrag.launchers.process import address
 from unfrag.system.files import read_if_there, read_text
@@ -143,6 +143,11 @@ class ComposeService:
     def running(self) -> str:
         found = _inspected(self._container())
         return shlex.join([found["Path"], *found["Args"]])
+
+    def log(self) -> list[str]:
+        """Raises NotEnoughEvidence: there is no container."""
+        container = self._container()
+        return [_tools()[1], "logs", "--tail", str(LONGEST_LOG), container]
 
     def tail(self, lines: int) -> list[str]:
         try:

@@ -99,6 +99,13 @@ def options(text: str, section: str) -> dict[str, str]:
         return {}
 
 
+def program_commands(text: str) -> dict[str, str]:
+    """The command of each ``[program:NAME]``, by name."""
+    ini = _parsed(text)
+    names = [] if ini is None else [section for section in ini.sections() if section.startswith("program:")]
+    return {name.removeprefix("program:"): options(text, name).get("command", "") for name in names}
+
+
 @lru_cache(8)
 def _parsed(text: str) -> RawConfigParser | None:
     ini = RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"), allow_no_value=True)
@@ -126,7 +133,15 @@ def must_be_startable(text: str, program: str) -> None:
 
 def included(path: Path, text: str) -> list[str]:
     """The files that ``[include] files=`` of a main file names, in their order."""
+    here = str(path.resolve().parent)
+    patterns = expanded(options(text, "include").get("files", ""), path)
+    return [file for pattern in patterns.split() for file in sorted(glob.glob(os.path.join(here, pattern)))]
+
+
+def expanded(value: str, path: Path, program: str | None = None) -> str:
+    """A value of this file with what is known filled in: ``%(here)s``, the host, the environment, a program's name."""
     known = {"here": str(path.resolve().parent), "host_node_name": platform.node()}
     known |= {f"ENV_{name}": value for name, value in os.environ.items()}
-    patterns = re.sub(r"%\((\w+)\)s", lambda m: known.get(m[1], m[0]), options(text, "include").get("files", ""))
-    return [file for pattern in patterns.split() for file in sorted(glob.glob(os.path.join(known["here"], pattern)))]
+    if program is not None:
+        known |= {"program_name": program, "group_name": program, "process_num": "0"}
+    return re.sub(r"%\((\w+)\)[sd]", lambda found: known.get(found[1], found[0]), value)

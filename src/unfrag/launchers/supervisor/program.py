@@ -8,16 +8,26 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
-from unfrag.errors import NotEnoughEvidence, UsageError
+from unfrag.errors import NotEnoughEvidence, UnfragError, UsageError
 from unfrag.flags.line import must_be_short
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.process import address, command_of
-from unfrag.launchers.supervisor.ini import LARGEST, CommandPlace, find_command, included, must_be_startable, options
+from unfrag.launchers.supervisor.choice import programs
+from unfrag.launchers.supervisor.ini import (
+    LARGEST,
+    CommandPlace,
+    expanded,
+    find_command,
+    included,
+    must_be_startable,
+    options,
+)
 from unfrag.launchers.supervisor.rpc import SHORT_SECONDS, STOPPING_SECONDS, Supervisord, find_server
 from unfrag.server.ready import End, end_of, tail
 from unfrag.system.files import read_file
 
 _STOPPED_SECONDS = 120.0
+_LOGS = ("stdout_logfile", "stderr_logfile")
 MAIN_FILES = (Path("/etc/supervisor/supervisord.conf"), Path("/etc/supervisord.conf"))
 
 
@@ -120,6 +130,21 @@ class SupervisorProgram:
         found = [tail(log, lines, self._ends.get(log)) for log in _logs(self._info(self._supervisord()) or {})]
         return next(filter(None, found), [])
 
+    def log(self) -> Path:
+        """Raises NotEnoughEvidence: neither supervisord nor the file names one that is there."""
+        try:
+            logs = _logs(self._info(self._supervisord()) or {})
+        except UnfragError:  # it is not running
+            logs = []
+        if not logs:
+            path, content = self._found()
+            said = options(_text(content), f"program:{self._program}")
+            named = {key: expanded(said.get(key, ""), path, self._program) for key in _LOGS}
+            logs = _logs({key: name for key, name in named.items() if name.startswith("/")})
+        if not logs:
+            raise NotEnoughEvidence(f"no log of {self._program} is found; name it with --log")
+        return next((log for log in logs if log.stat().st_size), logs[0])
+
     def _found(self) -> tuple[Path, bytes]:
         """The file that has the program: the named one, or one that it includes."""
         content = read_file(self._path, LARGEST)
@@ -128,6 +153,11 @@ class SupervisorProgram:
                 inside = read_file(Path(name), LARGEST)
                 if options(_text(inside), f"program:{self._program}"):
                     return Path(name), inside
+            if known := ", ".join(programs(self._path)):
+                raise UsageError(
+                    f"{self._path}: no [program:{self._program}] there or in what it includes; they have: {known}. "
+                    "Name the right one with --program"
+                )
         return self._path, content
 
     def _place(self, content: bytes) -> CommandPlace:
@@ -178,7 +208,7 @@ class SupervisorProgram:
 
 def _logs(info: dict[str, Any]) -> list[Path]:
     """What the program writes to, the last written first."""
-    logs = [Path(info[key]) for key in ("stdout_logfile", "stderr_logfile") if info.get(key)]
+    logs = [Path(info[key]) for key in _LOGS if info.get(key)]
     return sorted(filter(Path.is_file, logs), key=lambda log: log.stat().st_mtime, reverse=True)
 
 

@@ -1,0 +1,127 @@
+"""How every verb names a server: by its place under supervisord, systemd or compose, or by its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from unfrag.launchers import Launcher
+    from unfrag.launchers.place import Place
+
+URL = "http://127.0.0.1:8000"
+_TLS_SECONDS = 1.0
+PLACES = ("config", "unit", "compose")
+
+
+def add_place(parser: argparse.ArgumentParser, required: bool) -> None:
+    """Where the server is started from."""
+    where = parser.add_mutually_exclusive_group(required=required)
+    where.add_argument(
+        "--config", type=Path, metavar="FILE", help="the supervisor file with the program, or one that includes it"
+    )
+    where.add_argument("--unit", metavar="UNIT", help="the systemd unit; a drop-in changes its command")
+    where.add_argument(
+        "--compose", type=Path, metavar="FILE", help="the compose file; an override beside it changes the command"
+    )
+    parser.add_argument(
+        "--program", metavar="NAME", help="its name in the supervisor file (default: the one that starts vLLM)"
+    )
+    parser.add_argument(
+        "--server", metavar="ADDRESS", help="supervisord: unix:///path or http://host:port (default: from its files)"
+    )
+    parser.add_argument("--user", action="store_true", help="the unit is one of this user's own systemd")
+    parser.add_argument(
+        "--service", metavar="NAME", default="vllm", help="its name in the compose file (default: %(default)s)"
+    )
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """The same for a verb that needs an address and nothing else."""
+    parser.add_argument(
+        "--url", metavar="URL", help=f"the server's address (default: its place says, without one {URL})"
+    )
+    add_place(parser, required=False)
+
+
+def place(args: argparse.Namespace) -> Place:
+    """What the arguments name; paths as they were given. Raises UsageError: which program is meant is not clear."""
+    from unfrag.launchers.place import Place
+
+    config = str(args.config or "")
+    return Place(
+        config=config,
+        program=args.program or (_program(args.config) if config else Place().program),
+        server=args.server,
+        unit=args.unit or "",
+        user=args.user,
+        compose=str(args.compose or ""),
+        service=args.service,
+    )
+
+
+def _program(path: Path) -> str:
+    from unfrag.errors import UsageError
+    from unfrag.launchers.supervisor.choice import obvious_program, programs
+
+    found = obvious_program(path)
+    if found is None:
+        known = ", ".join(programs(path))
+        raise UsageError(f"{path} has several programs: {known}. Name the one that is meant with --program")
+    return found
+
+
+def is_named(args: argparse.Namespace) -> bool:
+    """Is the server's place among the arguments?"""
+    return any(getattr(args, name) is not None for name in PLACES)
+
+
+def launcher_named(args: argparse.Namespace) -> Launcher:
+    """By the arguments, of which one is required."""
+    from unfrag.errors import UsageError
+
+    launcher = place(args).launcher()
+    if launcher is None:
+        raise UsageError("--config, --unit or --compose is empty: name the server's place")
+    return launcher
+
+
+def other_scheme(address: str) -> str:
+    """What to add to "it does not answer" where a server speaks TLS at an http address; else nothing."""
+    import socket
+    import ssl
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address)
+    if parts.scheme != "http" or parts.hostname is None:
+        return ""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 80), _TLS_SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return f"; the server speaks https: try https{address.removeprefix('http')}"
+    except (OSError, ValueError):
+        return ""
+
+
+def url(args: argparse.Namespace) -> str:
+    """The server's address: the one that is given, that of its place, or the usual one.
+
+    Raises:
+        UsageError: its place cannot be read, or leaves the port to a variable while it does not run.
+    """
+    from unfrag.errors import UsageError
+
+    if args.url is not None:
+        return str(args.url)
+    if not is_named(args):
+        return URL
+    spec = launcher_named(args).read()
+    if not spec.url:
+        raise UsageError(f"the port of {spec.program} is a variable, and it does not run: name it with --url")
+    return spec.url
