@@ -68,9 +68,8 @@ def _shown(action: argparse.Action) -> dict[str, object]:
 
 
 def _verbs() -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    for action in cli._parser()._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.items()
+    _, verbs = cli._parser()
+    yield from verbs.items()
 
 
 PAGES = {"metrics.md": metrics, "cli.md": command_line}
