@@ -18,17 +18,19 @@ EXAMPLES = """\
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("finding", nargs="?", help="an id (UF003) or a cause (allocator_fragmentation)")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--lang", choices=("en", "zh"), help="of the page; the locale's without it")
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.markdown import Markdown
-
     from unfrag.doctor.pages import head, page
     from unfrag.doctor.rules import RULES
+    from unfrag.doctor.words import language
     from unfrag.errors import UsageError
     from unfrag.reports import out, print_json
+    from unfrag.reports.text.page import render
 
-    heads = {rule.CAUSE: head(rule.CAUSE) for rule in RULES}
+    spoken = "en" if args.json else language(args.lang)
+    heads = {rule.CAUSE: head(rule.CAUSE, spoken) for rule in RULES}
     heads = dict(sorted(heads.items(), key=lambda pair: pair[1].id))
     if args.finding is None:
         if args.json:
@@ -41,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     found = next((cause for cause, words in heads.items() if wanted in (words.id.lower(), cause)), None)
     if found is None:
         raise UsageError(f"no finding is called {args.finding!r}; `unfrag explain` lists them")
-    text = page(found)
+    text = page(found, spoken)
     if args.json:
         print_json({"schema_version": 1, "id": heads[found].id, "cause": found, "page": text})
     else:
-        out().print(Markdown(text))
+        render(text, out())
     return 0
