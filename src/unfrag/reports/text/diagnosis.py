@@ -90,7 +90,7 @@ def _verdict(diagnosis: Diagnosis, says: dict[str, str]) -> str:
 
 
 def _card(card: Card, words: Words) -> Table:
-    title = words.says["card"].format(name=escape(card.name), total=size(card.total_bytes))
+    title = words.says["card"].format(name=escape(words.use.get(card.name, card.name)), total=size(card.total_bytes))
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name, head in words.columns.items():
         table.add_column(head, justify="right" if name == "bytes" else "left")
