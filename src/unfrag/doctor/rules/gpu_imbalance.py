@@ -145,15 +145,18 @@ def _power_of_two(number: int) -> bool:
 def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """What each rank printed at the last start: its weights, or what it has left for KV."""
     for log in evidence.logs(snapshot):
-        for kind, key, what in (("kv_available", "kv", "left for KV"), ("model_loaded", "weights", "of weights")):
+        for kind, key, what, seen in (
+            ("kv_available", "kv", "left for KV", "ranks_kv"),
+            ("model_loaded", "weights", "of weights", "ranks_weights"),
+        ):
             events = [e for e in log.all(kind) if e.life == log.lives and e.rank and e.numbers.get(key, 0) > 0]
             by_rank = {event.rank: event.numbers[key] for event in events}
             if len(by_rank) < 2:
                 continue
             low, high = min(by_rank.values()), max(by_rank.values())
             if low < high * thresholds["rank_ratio"] and high - low >= thresholds["bytes"]:
-                seen = "; ".join(f"{rank}: {size(value)} {what}" for rank, value in list(by_rank.items())[:8])
-                return judged(f"ranks_{key}", seen, "strong", low=size(low), high=size(high))
+                line = "; ".join(f"{rank}: {size(value)} {what}" for rank, value in list(by_rank.items())[:8])
+                return judged(seen, line, "strong", low=size(low), high=size(high))
     return None
 
 
