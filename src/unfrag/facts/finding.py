@@ -48,6 +48,6 @@ class Finding(msgspec.Struct, frozen=True):
     summary: str
     evidence: tuple[str, ...]
     fixes: tuple[str, ...]
-    meaning: str = ""
-    harmless: str = ""
-    changes: tuple[FlagChange, ...] = ()
+    changes: tuple[FlagChange, ...]
+    meaning: str
+    harmless: str

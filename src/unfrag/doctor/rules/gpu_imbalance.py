@@ -145,10 +145,7 @@ def _power_of_two(number: int) -> bool:
 def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """What each rank printed at the last start: its weights, or what it has left for KV."""
     for log in evidence.logs(snapshot):
-        for kind, key, what, seen in (
-            ("kv_available", "kv", "left for KV", "ranks_kv"),
-            ("model_loaded", "weights", "of weights", "ranks_weights"),
-        ):
+        for kind, key, what in (("kv_available", "kv", "left for KV"), ("model_loaded", "weights", "of weights")):
             events = [e for e in log.all(kind) if e.life == log.lives and e.rank and e.numbers.get(key, 0) > 0]
             by_rank = {event.rank: event.numbers[key] for event in events}
             if len(by_rank) < 2:
@@ -156,7 +153,8 @@ def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None
             low, high = min(by_rank.values()), max(by_rank.values())
             if low < high * thresholds["rank_ratio"] and high - low >= thresholds["bytes"]:
                 line = "; ".join(f"{rank}: {size(value)} {what}" for rank, value in list(by_rank.items())[:8])
-                return judged(seen, line, "strong", low=size(low), high=size(high))
+                ends: dict[str, Any] = {"low": size(low), "high": size(high)}
+                return judged("ranks_kv" if key == "kv" else "ranks_weights", line, "strong", **ends)
     return None
 
 

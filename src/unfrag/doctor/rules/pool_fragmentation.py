@@ -39,13 +39,12 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     if pool.free_runs is not None:
         line += f", {pool.free_runs} runs"
     certainty: Certainty = "proven" if confirmed else "likely"
-    kind = "moved" if moves_blocks else "paged"
     return judged(
-        kind,
+        "moved" if moves_blocks else "paged",
         line,
         certainty if moves_blocks else "possible",
         severity="warning" if moves_blocks else "info",
-        meaning=kind,
+        meaning="moved" if moves_blocks else "paged",
         free=pool.free_blocks,
         largest=pool.largest_free_block,
     )
