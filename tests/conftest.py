@@ -35,6 +35,7 @@ def pytest_collection_modifyitems(config, items):
 def _own_state(tmp_path_factory, monkeypatch):
     """Backups and records of a test go to a folder of its own; nothing of the caller's environment leaks in."""
     monkeypatch.setenv("UNFRAG_STATE", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
     for name in ("UNFRAG_TOKEN", "VLLM_PLUGINS", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 

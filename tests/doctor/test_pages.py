@@ -6,7 +6,7 @@ from importlib import resources
 
 import pytest
 
-from unfrag.doctor.pages import HEADINGS, page
+from unfrag.doctor.pages import HEADINGS, head, page
 from unfrag.doctor.rules import RULES
 
 by_cause = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.CAUSE)
@@ -15,7 +15,7 @@ by_cause = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.CAUSE)
 @by_cause
 def test_the_page_has_the_fixed_headings_and_something_under_each(rule):
     title, *parts = re.split(r"^## ", page(rule.CAUSE), flags=re.MULTILINE)
-    assert title.strip() == f"# {rule.ID} {rule.CAUSE}"
+    assert title.strip() == f"# {head(rule.CAUSE).id} {rule.CAUSE}"
     assert [part.partition("\n")[0] for part in parts] == list(HEADINGS)
     assert all(part.partition("\n")[2].strip() for part in parts)
 
@@ -30,4 +30,6 @@ def test_the_page_names_every_threshold_of_its_rule(rule):
 def test_the_table_of_findings_is_whole(root):
     table = (root / "docs" / "findings.md").read_text()
     for rule in RULES:
-        assert f"[{rule.ID}](../src/unfrag/doctor/rules/{rule.CAUSE}.md) | `{rule.CAUSE}`" in table
+        words = head(rule.CAUSE)
+        row = f"| [{words.id}](../src/unfrag/doctor/rules/{rule.CAUSE}.md) | `{rule.CAUSE}` | {words.sentence} |"
+        assert row in table

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.snapshots import a_pool, a_snapshot
-from unfrag.doctor import rules
+from unfrag.doctor import pages, rules
 from unfrag.doctor.probes.log import parse
 from unfrag.errors import UsageError
 from unfrag.facts.memory_stats import Rank
@@ -172,7 +172,7 @@ def test_an_engine_that_does_not_step_is_stalled():
 
 
 def test_ids_and_causes_are_unique():
-    for values in ([r.ID for r in rules.RULES], [r.CAUSE for r in rules.RULES]):
+    for values in ([pages.head(r.CAUSE).id for r in rules.RULES], [r.CAUSE for r in rules.RULES]):
         assert len(set(values)) == len(values)
     assert set(rules.load_thresholds()) == {rule.CAUSE for rule in rules.RULES}
 

@@ -34,10 +34,11 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     )
     add_fail_on(parser, "critical", "exit with 1 on a finding of this severity or a graver one")
     add_json(parser)
+    parser.add_argument("--lang", choices=("en", "zh"), help="of the text; the locale's without it")
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.doctor import diagnosis, rules
+    from unfrag.doctor import diagnosis, rules, words
     from unfrag.errors import NotEnoughEvidence
     from unfrag.reports import out, print_json
     from unfrag.reports.text.diagnosis import render
@@ -46,13 +47,15 @@ def run(args: argparse.Namespace) -> int:
     if args.follow:
         return _follow(args, thresholds)
     snapshot = evidence.collect(args)
-    found = _to_paste(diagnosis.diagnose(snapshot, thresholds), args)
+    language = "en" if args.json else words.language(args.lang)
+    found = _to_paste(diagnosis.diagnose(snapshot, thresholds, language), args)
     if args.json:
         print_json(found)
     else:
-        render(found, out())
+        render(found, out(), language)
     if found.verdict == "unknown":
-        raise NotEnoughEvidence(evidence.what_next(args, snapshot, found.why))
+        why = diagnosis.diagnose(snapshot, thresholds).why  # an error is said in English, whole
+        raise NotEnoughEvidence(evidence.what_next(args, snapshot, why))
     return diagnosis.exit_code(found, args.fail_on)
 
 

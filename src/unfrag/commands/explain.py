@@ -20,30 +20,34 @@ EXAMPLES = """\
 def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("finding", nargs="?", help="an id (UF003) or a cause (allocator_fragmentation)")
     add_json(parser)
+    parser.add_argument("--lang", choices=("en", "zh"), help="of the page; the locale's without it")
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.markdown import Markdown
-
-    from unfrag.doctor.pages import page
+    from unfrag.doctor.pages import head, page
     from unfrag.doctor.rules import RULES
+    from unfrag.doctor.words import language
     from unfrag.errors import UsageError
     from unfrag.reports import out, print_json
+    from unfrag.reports.text.page import render
 
+    spoken = "en" if args.json else language(args.lang)
+    heads = {rule.CAUSE: head(rule.CAUSE, spoken) for rule in RULES}
+    heads = dict(sorted(heads.items(), key=lambda pair: pair[1].id))
     if args.finding is None:
         if args.json:
-            print_json({"schema_version": 1, "rules": [{"id": r.ID, "cause": r.CAUSE} for r in RULES]})
+            print_json({"schema_version": 1, "rules": [{"id": h.id, "cause": cause} for cause, h in heads.items()]})
         else:
-            for rule in RULES:
-                out().print(f"{rule.ID}  {rule.CAUSE:28} {(rule.__doc__ or '').strip().splitlines()[0]}")
+            for cause, words in heads.items():
+                out().print(f"{words.id}  {cause:28} {words.sentence}")
         return 0
     wanted = args.finding.strip().lower()
-    found = next((r for r in RULES if wanted in (r.ID.lower(), r.CAUSE)), None)
+    found = next((cause for cause, words in heads.items() if wanted in (words.id.lower(), cause)), None)
     if found is None:
         raise UsageError(f"no finding is called {args.finding!r}; `unfrag explain` lists them")
-    text = page(found.CAUSE)
+    text = page(found, spoken)
     if args.json:
-        print_json({"schema_version": 1, "id": found.ID, "cause": found.CAUSE, "page": text})
+        print_json({"schema_version": 1, "id": heads[found].id, "cause": found, "page": text})
     else:
-        out().print(Markdown(text), soft_wrap=False)  # soft, Rich cuts the items of a list
+        render(text, out())
     return 0

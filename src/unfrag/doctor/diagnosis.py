@@ -10,6 +10,7 @@ import msgspec
 from unfrag.doctor import ledger, rules
 from unfrag.doctor.ledger import Card
 from unfrag.doctor.weigh import evidence
+from unfrag.doctor.words import words
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.finding import Finding
 from unfrag.facts.snapshot import Snapshot, unknowns
@@ -44,23 +45,27 @@ class Diagnosis(msgspec.Struct, frozen=True):
     unknown: tuple[Missing, ...]
 
 
-def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds]) -> Diagnosis:
-    """Judge a snapshot. Pure: the same snapshot gives the same diagnosis."""
-    findings, healthy = rules.judge_all(snapshot, thresholds)
+def diagnose(snapshot: Snapshot, thresholds: dict[str, rules.Thresholds], language: str = "en") -> Diagnosis:
+    """Judge a snapshot. Pure: the same snapshot gives the same diagnosis.
+
+    ``language``: of the findings' words and of ``why``, for people. What a program reads stays English.
+    """
+    findings, healthy = rules.judge_all(snapshot, thresholds, language)
+    why = words(language).why
     cards = ledger.build(snapshot)
     missing = [Missing(fact, redact(why)) for fact, why in unknowns(snapshot)]
     if isinstance(cards, Unknown):
         missing.append(Missing("ledger", cards.why))
     failure = _unexplained_failure(snapshot, findings)
     if failure is not None:
-        missing.append(Missing("failed_allocation", f"no rule explains it: {_quoted(failure[:200])}"))
+        missing.append(Missing("failed_allocation", why["unexplained"].format(line=_quoted(failure[:200]))))
     doubt = _doubt(snapshot, failure, healthy)
     verdict = findings[0].cause if findings else "unknown" if doubt else "healthy"
     return Diagnosis(
         schema_version=SCHEMA_VERSION,
         target=redact(snapshot.target),
         verdict=verdict,
-        why=doubt if verdict == "unknown" else "",
+        why=why[doubt] if verdict == "unknown" else "",
         findings=tuple(_presentable(finding) for finding in findings),
         ledger=None if isinstance(cards, Unknown) else cards,
         healthy=() if doubt else tuple(healthy),
@@ -77,15 +82,15 @@ def exit_code(found: Diagnosis, fail_on: str) -> int:
 
 
 def _doubt(snapshot: Snapshot, failure: str | None, healthy: list[str]) -> str:
-    """Why nobody can call it healthy, also where no rule has found anything; empty: it can be called so."""
+    """The name of the reason why nobody can call it healthy, also where no rule has found anything; else empty."""
     if not has_evidence(snapshot):
-        return "there is nothing to judge by"
+        return "nothing"
     if failure is not None:
-        return "an allocation failed, and no rule explains it"
+        return "failure"
     if snapshot.silent:
-        return "the server cannot be asked"
+        return "silent"
     if not healthy or not _substance(snapshot):
-        return "what is known does not say whether it is healthy"
+        return "unsaid"
     return ""
 
 

@@ -17,3 +17,8 @@ def text(package: str, name: str) -> str:
 def table(package: str, name: str) -> dict[str, Any]:
     """A TOML file, read once."""
     return tomllib.loads(text(package, name))
+
+
+def exists(package: str, name: str) -> bool:
+    """Is there such a file?"""
+    return resources.files(package).joinpath(*name.split("/")).is_file()

@@ -1,8 +1,8 @@
-"""One cause, one file: a pure function from a Snapshot to a Finding, or None when it has nothing to say.
+"""One cause: ``CAUSE.py`` with its logic, ``CAUSE.md`` with its words, and one line in ``RULES``.
 
-A rule's module has ``ID``, ``CAUSE``, ``HEALTHY`` (the sentence when it looked and found nothing) and ``judge``. A rule
-that needs more than text also has ``can_judge`` (are the facts there to look at all), and ``looked`` where those are
-not enough to call a server healthy. Adding a rule is one file and one line in ``RULES``.
+A rule's module has ``CAUSE`` and ``judge``, a pure function from a Snapshot to what was seen, or None when it has
+nothing to say. One that needs more than text also has ``can_judge`` (are the facts there to look at all), and ``looked``
+where those are not enough to call a server healthy.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any, Protocol
 
+from unfrag.doctor import pages
 from unfrag.doctor.rules import (
     alloc_conf_conflict,
     allocator_fragmentation,
@@ -42,61 +43,63 @@ from unfrag.doctor.rules import (
     weights_do_not_fit,
     wrong_entrypoint_or_version,
 )
+from unfrag.doctor.say import say
 from unfrag.doctor.weigh import dialect, evidence
 from unfrag.errors import UsageError
+from unfrag.facts.finding import CERTAINTIES
 from unfrag.system import resources
 from unfrag.system.decode import toml_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unfrag.facts.finding import Finding
+    from unfrag.doctor.weigh.judged import Judged
+    from unfrag.facts.finding import Certainty, Finding
     from unfrag.facts.snapshot import Snapshot
 
 Thresholds = dict[str, Any]
 
 
 class Rule(Protocol):
-    ID: str
     CAUSE: str
-    HEALTHY: str
 
-    def judge(self, snapshot: Snapshot, thresholds: Thresholds) -> Finding | None: ...
+    def judge(self, snapshot: Snapshot, thresholds: Thresholds) -> Judged | None: ...
 
 
+# From the particular to the general: of two findings that are equally sure and grave, the one named first is the better.
 RULES: tuple[Rule, ...] = (
-    gpu_imbalance,
-    pool_fragmentation,
-    allocator_fragmentation,
-    kv_pool_too_small,
-    preemption_thrash,
-    engine_stalled,
-    weights_do_not_fit,
-    foreign_process,
-    utilization_too_high,
-    sampler_warmup_oom,
-    cudagraph_memory,
-    profiling_underestimate,
-    moe_workspace,
-    prefix_cache_eviction,
-    memory_leak_gpu,
-    memory_leak_host,
-    kv_transfer_leak,
-    shm_too_small,
-    host_oom,
-    unsupported_flag,
-    wrong_entrypoint_or_version,
-    expert_imbalance,
-    unsupported_hardware_kernel,
-    quantization_mismatch,
-    mla_kv_replicated,
-    hybrid_waste,
     alloc_conf_conflict,
-    nccl_hang,
+    sampler_warmup_oom,
     isolation_breach,
+    memory_leak_host,
+    hybrid_waste,
+    preemption_thrash,
+    mla_kv_replicated,
+    moe_workspace,
+    cudagraph_memory,
+    nccl_hang,
+    wrong_entrypoint_or_version,
+    quantization_mismatch,
+    allocator_fragmentation,
+    foreign_process,
+    gpu_imbalance,
+    expert_imbalance,
+    host_oom,
+    shm_too_small,
+    kv_transfer_leak,
+    memory_leak_gpu,
+    pool_fragmentation,
+    prefix_cache_eviction,
+    unsupported_hardware_kernel,
+    unsupported_flag,
+    profiling_underestimate,
+    utilization_too_high,
+    kv_pool_too_small,
+    weights_do_not_fit,
+    engine_stalled,
     not_memory,
 )
-_SURE = 0.7
+_SURE: tuple[Certainty, ...] = ("proven", "strong", "likely")
 _LARGEST_THRESHOLD = 2**60
 SEVERITIES = ("info", "warning", "critical")
 
@@ -126,18 +129,25 @@ def _must_be_alike(values: Thresholds, defaults: Thresholds, where: str) -> None
             raise UsageError(f"{where} {key}: a value such as {defaults[key]!r} is wanted")
 
 
-def judge_all(snapshot: Snapshot, thresholds: dict[str, Thresholds]) -> tuple[list[Finding], list[str]]:
+def judge_all(
+    snapshot: Snapshot, thresholds: dict[str, Thresholds], language: str = "en"
+) -> tuple[list[Finding], list[str]]:
     """(findings, best first; sentences of the rules that looked and found nothing)."""
-    findings, healthy = [], []
+    found, healthy = [], []
     for rule in RULES:
         if _can_judge(rule, snapshot):
-            finding = rule.judge(snapshot, thresholds[rule.CAUSE])
-            if finding is not None:
-                findings.append(dialect.translate(finding, snapshot))
+            judged = rule.judge(snapshot, thresholds[rule.CAUSE])
+            if judged is not None:
+                found.append((rule.CAUSE, judged))
             elif _looked(rule, snapshot):
-                healthy.append(rule.HEALTHY)
-    findings.sort(key=_rank, reverse=True)
-    return _without_echoes(findings), healthy
+                healthy.append(pages.head(rule.CAUSE, language))
+    spelling = dialect.of(snapshot)
+    explained = {(cause, by) for by, judged in found for cause in judged.explains}
+    findings = [say(cause, judged, spelling, language) for cause, judged in found]
+    findings.sort(key=_rank)
+    for cause, by in explained:
+        _after(findings, cause, by)
+    return _without_echoes(findings, explained), [head.healthy for head in sorted(healthy, key=lambda head: head.id)]
 
 
 def _can_judge(rule: Rule, snapshot: Snapshot) -> bool:
@@ -154,20 +164,35 @@ def _looked(rule: Rule, snapshot: Snapshot) -> bool:
     return bool(own(snapshot))
 
 
-def _without_echoes(findings: list[Finding]) -> list[Finding]:
+def _without_echoes(findings: list[Finding], explained: set[tuple[str, str]]) -> list[Finding]:
     """Drop what only follows from the best finding, and whose advice would not help.
 
     Without memory to do with it is mostly the echo of a fault that has; and while others hold the card, no share or
     peak of our own is right.
     """
-    if not findings or findings[0].confidence < _SURE:
+    if not findings or findings[0].certainty not in _SURE:
         return findings
     echoes = {not_memory.CAUSE} - {findings[0].cause}
-    if findings[0].cause == foreign_process.CAUSE:
+    best = findings[0].cause
+    if best == foreign_process.CAUSE or (foreign_process.CAUSE, best) in explained:
         echoes |= {utilization_too_high.CAUSE, profiling_underestimate.CAUSE}
     return [finding for finding in findings if finding.cause not in echoes]
 
 
-def _rank(finding: Finding) -> float:
-    """By confidence; of two that are alike the graver one first, and what is only worth knowing last."""
-    return finding.confidence + {"critical": 0.04, "warning": 0.0, "info": -0.5}[finding.severity]
+def _rank(finding: Finding) -> tuple[bool, int, int]:
+    """What is only worth knowing last, then by certainty; of two that are alike the graver, then the more particular.
+
+    Sorting keeps the order of RULES, from the particular to the general.
+    """
+    return (
+        finding.severity == "info",
+        CERTAINTIES.index(finding.certainty),
+        -SEVERITIES.index(finding.severity),
+    )
+
+
+def _after(findings: list[Finding], cause: str, by: str) -> None:
+    """What another finding accounts for goes behind it."""
+    causes = [finding.cause for finding in findings]
+    if cause in causes and causes.index(cause) < causes.index(by):
+        findings.insert(causes.index(by), findings.pop(causes.index(cause)))

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.finding import Finding
+from unfrag.doctor.weigh.judged import judged
 from unfrag.facts.log import Log
 from unfrag.facts.memory_stats import Pool
 from unfrag.facts.snapshot import Gpus
 from unfrag.units import size
 
 if TYPE_CHECKING:
+    from unfrag.doctor.weigh.judged import Judged
     from unfrag.facts.snapshot import GpuProcess, Snapshot
 
-ID = "UF008"
 CAUSE = "foreign_process"
-HEALTHY = "Nobody else holds the cards."
 _FAMILIES = (
     ("vllm", r"vllm|EngineCore|Worker_TP|ray::"),
     ("sglang", r"sglang|sgl_"),
@@ -34,7 +33,7 @@ def can_judge(snapshot: Snapshot) -> bool:
     return isinstance(snapshot.gpus, Gpus) or evidence.has_text(snapshot)
 
 
-def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     return (
         _from_oom(snapshot, thresholds)
         or _from_start(snapshot, thresholds)
@@ -44,39 +43,41 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     )
 
 
-def _from_oom(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _from_oom(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     view = oom.of(snapshot)
     share = view.share(view.others) if view else None
     if view is None or share is None or view.others is None:
         return None
     if share < thresholds["ratio"] or view.others < thresholds["bytes"]:
         return None
-    said = (
-        f"{size(view.total or 0)} of card = {size(view.mine or 0)} of this process + {size(view.free or 0)} free + "
-        f"{size(view.others)} held by others."
+    return judged(
+        "sum",
+        view.oom.text,
+        "proven" if share > 2 * thresholds["ratio"] else "strong",
+        total=size(view.total or 0),
+        mine=size(view.mine or 0),
+        free=size(view.free or 0),
+        others=size(view.others),
     )
-    return _finding(snapshot, said, view.oom.text, 0.94 if share > 2 * thresholds["ratio"] else 0.8)
 
 
-def _from_start(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _from_start(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     event = evidence.said(snapshot, "startup_free")
     if event is None or not {"free", "total"} <= event.numbers.keys():
         return None
     held = event.numbers["total"] - event.numbers["free"]
     if held < max(thresholds["start_bytes"], event.numbers["total"] * thresholds["start_ratio"]):
         return None
-    said = f"{size(held)} of {size(event.numbers['total'])} were in use before this server took anything."
-    return _finding(snapshot, said, event.text, 0.88)
+    return judged("before", event.text, "proven", held=size(held), total=size(event.numbers["total"]))
 
 
-def _left_behind(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _left_behind(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """Somebody looked and found no process, and the card is in use; or it was in use before profiling."""
     before = evidence.fact(snapshot, "profiled")
     if before is not None and {"initial", "total"} <= before.numbers.keys():
         held, total = before.numbers["initial"], before.numbers["total"]
         if held >= max(thresholds["start_bytes"], total * thresholds["start_ratio"]):
-            said = f"{size(held)} of {size(total)} were in use before this server took anything."
-            return _finding(snapshot, said, before.text, 0.9)
+            return judged("before", before.text, "proven", held=size(held), total=size(total))
     nobody = evidence.said(snapshot, "nobody_runs")
     if nobody is None or not isinstance(snapshot.gpus, Gpus) or _serves(snapshot):
         return None
@@ -87,11 +88,10 @@ def _left_behind(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | No
     ]
     if not full:
         return None
-    said = f"{size(full[0].used_bytes or 0)} of GPU {full[0].index} are in use and no server runs: a dead one's."
-    return _finding(snapshot, said, nobody.text, 0.88)
+    return judged("dead_server", nobody.text, "proven", held=size(full[0].used_bytes or 0), gpu=full[0].index)
 
 
-def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     if not isinstance(snapshot.gpus, Gpus):
         return None
     for gpu in snapshot.gpus.gpus:
@@ -105,19 +105,17 @@ def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | Non
         )
         if gpu.total_bytes and (nobody or (on and not unlisted)):  # noqa: SIM102
             if lost > max(thresholds["lost_bytes"], gpu.total_bytes * thresholds["lost_ratio"]):
-                said = f"GPU {gpu.index}: {size(lost)} in use by no process that is listed: a dead one's, or a container's."
-                return _finding(
-                    snapshot, said, f"used {size(gpu.used_bytes or 0)}, listed {size(known)}", 0.86 if nobody else 0.75
-                )
+                line = f"used {size(gpu.used_bytes or 0)}, listed {size(known)}"
+                return judged("unlisted", line, "strong", gpu=gpu.index, lost=size(lost))
         strangers = _strangers(on, snapshot)
         held = sum(p.used_bytes or 0 for p in strangers)
         if strangers and held >= thresholds["bytes"] and held >= (gpu.total_bytes or 0) * thresholds["ratio"]:
             names = ", ".join(f"{p.pid} {p.name or ''} {size(p.used_bytes or 0)}".strip() for p in strangers[:4])
-            return _finding(snapshot, f"GPU {gpu.index}: {size(held)} belong to another program: {names}.", names, 0.85)
+            return judged("stranger", names, "strong", gpu=gpu.index, held=size(held), names=names)
     dead = [p for p in snapshot.gpus.processes if p.alive is False and (p.used_bytes or 0) >= thresholds["bytes"]]
     if dead:
         names = ", ".join(f"{p.pid} {size(p.used_bytes or 0)}" for p in dead[:4])
-        return _finding(snapshot, f"A process that no longer exists holds memory: {names}.", names, 0.8)
+        return judged("gone", names, "strong", names=names)
     return None
 
 
@@ -141,30 +139,11 @@ def _family(name: str) -> str | None:
     return next((family for family, pattern in _FAMILIES if re.search(pattern, name, re.IGNORECASE)), None)
 
 
-def _from_profiling(snapshot: Snapshot) -> Finding | None:
+def _from_profiling(snapshot: Snapshot) -> Judged | None:
     event = evidence.said(snapshot, "profile_disturbed")
     if event is None:
         return None
-    return _finding(
-        snapshot, "Free memory changed while vLLM measured it: another process let go of some.", event.text, 0.75
-    )
-
-
-def _finding(snapshot: Snapshot, said: str, line: str, confidence: float) -> Finding:
-    return Finding(
-        id=ID,
-        cause=CAUSE,
-        severity="critical",
-        confidence=confidence,
-        summary=said,
-        evidence=(line,),
-        fixes=(
-            "nvidia-smi --query-compute-apps=pid,process_name,used_memory,gpu_uuid --format=csv   # who",
-            "fuser -v /dev/nvidia*   # finds the ones that nvidia-smi does not list; stop them, or move this server",
-        ),
-        meaning="vLLM plans with a share of the whole card, as if it were alone on it.",
-        harmless="When the other process is meant to be there: then give vLLM the rest by --gpu-memory-utilization.",
-    )
+    return judged("disturbed", event.text, "strong")
 
 
 def looked(snapshot: Snapshot) -> bool:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.finding import Finding
+from unfrag.doctor.weigh.judged import judged
 from unfrag.facts.snapshot import Gpus, Launch
 from unfrag.units import size
 
 if TYPE_CHECKING:
+    from unfrag.doctor.weigh.judged import Judged
     from unfrag.facts.snapshot import Snapshot
 
-ID = "UF001"
 CAUSE = "gpu_imbalance"
-HEALTHY = "The cards are filled evenly."
 
 
 def can_judge(snapshot: Snapshot) -> bool:
@@ -31,10 +30,10 @@ def looked(snapshot: Snapshot) -> bool:
     return (isinstance(snapshot.gpus, Gpus) and len(snapshot.gpus.gpus) > 1) or len(printed) > 1
 
 
-def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     unbalanced = evidence.said(snapshot, "unbalanced")
     if unbalanced is not None:
-        return _finding("The engine found the cards' free memory unequal at the start.", unbalanced.text, 0.9)
+        return judged("unequal", unbalanced.text, "proven")
     return (
         _one_of_many(snapshot, thresholds)
         or _crowded(snapshot, thresholds)
@@ -45,7 +44,7 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     )
 
 
-def _one_of_many(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _one_of_many(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """The start failed on one full card while others are idle, and nothing asks for more than one."""
     failed = oom.of(snapshot)
     if failed is None or failed.oom.ready or not isinstance(snapshot.gpus, Gpus) or evidence.ranks(snapshot) > 1:
@@ -61,13 +60,19 @@ def _one_of_many(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | No
         if p.name and (p.used_bytes or 0) > thresholds["idle_bytes"]
     ]
     if len(on_it) > 1 and len(set(on_it)) == 1:
-        said = f"{len(on_it)} copies of {on_it[0]} share one card while {len(idle)} are idle."
-        return _finding(said, failed.oom.text, 0.99)
-    said = f"One card is full and {len(idle)} beside it are idle: the server was started for one."
-    return _finding(said, failed.oom.text, 0.87)
+        return judged(
+            "copies",
+            failed.oom.text,
+            "proven",
+            explains=("foreign_process",),
+            copies=len(on_it),
+            program=on_it[0],
+            idle=len(idle),
+        )
+    return judged("one", failed.oom.text, "strong", idle=len(idle))
 
 
-def _crowded(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _crowded(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """A start that found its card taken by another copy of the same engine, while a card beside it is idle."""
     start = evidence.said(snapshot, "startup_free")
     if start is None or not isinstance(snapshot.gpus, Gpus):
@@ -78,11 +83,10 @@ def _crowded(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     held = [p for p in snapshot.gpus.processes if (p.used_bytes or 0) > thresholds["idle_bytes"]]
     if not idle or not held or not all(re.search(r"vllm|EngineCore", p.name or "", re.IGNORECASE) for p in held):
         return None
-    said = f"Two copies of the engine want the same card while GPU {idle[0].index} is idle."
-    return _finding(said, start.text, 0.9)
+    return judged("crowded", start.text, "proven", explains=("foreign_process",), gpu=idle[0].index)
 
 
-def _strays(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _strays(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """Processes with a context on a card that is another one's."""
     places: dict[int, dict[str, int]] = defaultdict(dict)
     for p in snapshot.gpus.processes if isinstance(snapshot.gpus, Gpus) else ():
@@ -100,11 +104,11 @@ def _strays(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     card = max(stray, key=lambda name: stray[name])
     if stray[card] < thresholds["stray_bytes"]:
         return None
-    said = f"{card} also carries {size(stray[card])} of contexts that belong to ranks on other cards."
-    return _finding(said, f"{len(places)} processes, some on two cards", 0.88)
+    line = f"{len(places)} processes, some on two cards"
+    return judged("strays", line, "proven", card=card, held=size(stray[card]))
 
 
-def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """Cards of one server: those in use. An idle one counts where a rank is missing on it."""
     used = _used_by_card(snapshot)
     wanted = evidence.ranks(snapshot)
@@ -123,8 +127,7 @@ def _from_cards(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | Non
     high = max(used.values())
     if low >= high * thresholds["ratio"] or high - low < thresholds["bytes"]:
         return None
-    said = "The cards are filled unevenly. The fullest one decides how much KV cache all of them get."
-    return _finding(said, seen, 0.82 if wanted > 1 else 0.7)
+    return judged("uneven", seen, "strong" if wanted > 1 else "likely")
 
 
 def _single(snapshot: Snapshot) -> bool:
@@ -139,7 +142,7 @@ def _power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
 
 
-def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """What each rank printed at the last start: its weights, or what it has left for KV."""
     for log in evidence.logs(snapshot):
         for kind, key, what in (("kv_available", "kv", "left for KV"), ("model_loaded", "weights", "of weights")):
@@ -149,17 +152,17 @@ def _from_ranks(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | Non
                 continue
             low, high = min(by_rank.values()), max(by_rank.values())
             if low < high * thresholds["rank_ratio"] and high - low >= thresholds["bytes"]:
-                seen = "; ".join(f"{rank}: {size(value)} {what}" for rank, value in list(by_rank.items())[:8])
-                said = f"Ranks have {size(low)} to {size(high)} {what}; the one with least decides for all."
-                return _finding(said, seen, 0.84)
+                line = "; ".join(f"{rank}: {size(value)} {what}" for rank, value in list(by_rank.items())[:8])
+                ends: dict[str, Any] = {"low": size(low), "high": size(high)}
+                return judged("ranks_kv" if key == "kv" else "ranks_weights", line, "strong", **ends)
     return None
 
 
-def _from_visibility(snapshot: Snapshot) -> Finding | None:
+def _from_visibility(snapshot: Snapshot) -> Judged | None:
     event = evidence.said(snapshot, "invalid_device")
     if event is None:
         return None
-    return _finding("A rank asks for a card that it cannot see.", event.text, 0.86)
+    return judged("unseen", event.text, "strong")
 
 
 def _used_by_card(snapshot: Snapshot) -> dict[str, int]:
@@ -174,20 +177,3 @@ def _used_by_card(snapshot: Snapshot) -> dict[str, int]:
         if process.gpu_uuid is not None and process.used_bytes is not None:
             held[process.gpu_uuid] += process.used_bytes
     return dict(held)
-
-
-def _finding(said: str, seen: str, confidence: float) -> Finding:
-    return Finding(
-        id=ID,
-        cause=CAUSE,
-        severity="warning",
-        confidence=confidence,
-        summary=said,
-        evidence=(seen,),
-        fixes=(
-            "nvidia-smi -L; check CUDA_VISIBLE_DEVICES and --tensor-parallel-size against it",
-            "nvidia-smi --query-compute-apps=pid,process_name,used_memory,gpu_uuid --format=csv   # whose contexts lie on the full card",
-        ),
-        meaning="All ranks get the KV cache of the one with least room; what the others have more is never used.",
-        harmless="With pipeline stages of unlike layers, or when other servers share some of the cards on purpose.",
-    )

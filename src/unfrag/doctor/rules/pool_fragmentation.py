@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.finding import Finding
+from unfrag.doctor.weigh.judged import judged
 from unfrag.facts.memory_stats import Pool
 
 if TYPE_CHECKING:
+    from unfrag.doctor.weigh.judged import Judged
+    from unfrag.facts.finding import Certainty
     from unfrag.facts.snapshot import Snapshot
 
-ID = "UF002"
 CAUSE = "pool_fragmentation"
-HEALTHY = "Free KV blocks lie together, or there are too few to matter."
 
 
 def can_judge(snapshot: Snapshot) -> bool:
     return isinstance(snapshot.pool, Pool) or evidence.fact(snapshot, "descriptors", "sparse_pages") is not None
 
 
-def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     pool = snapshot.pool
     if not isinstance(pool, Pool):
         return _told(snapshot, thresholds)
@@ -35,49 +35,28 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if ratio < thresholds["fragmentation_ratio"] or not (likely or confirmed):
         return None
     moves_blocks = evidence.moves_blocks(snapshot)
-    paged = "vLLM's pool is paged: any free block serves any request, so this alone fails nothing and slows nothing."
-    truth = (
-        "This server hands KV blocks to other places, so each run costs a copy of its own." if moves_blocks else paged
-    )
-    return Finding(
-        id=ID,
-        cause=CAUSE,
+    line = f"free_blocks {pool.free_blocks}, largest_free_block {pool.largest_free_block}, fragmentation {ratio:.0%}"
+    if pool.free_runs is not None:
+        line += f", {pool.free_runs} runs"
+    certainty: Certainty = "proven" if confirmed else "likely"
+    return judged(
+        "moved" if moves_blocks else "paged",
+        line,
+        certainty if moves_blocks else "possible",
         severity="warning" if moves_blocks else "info",
-        confidence=(0.9 if confirmed else 0.6) if moves_blocks else 0.5,
-        summary=f"{pool.free_blocks} free KV blocks, at most {pool.largest_free_block} of them adjacent. {truth}",
-        evidence=(
-            f"free_blocks {pool.free_blocks}, largest_free_block {pool.largest_free_block}, "
-            f"fragmentation {ratio:.0%}" + (f", {pool.free_runs} runs" if pool.free_runs is not None else ""),
-        ),
-        fixes=("unfrag flush   # drops evictable cached blocks, harms no running request",),
-        meaning="A transfer of scattered blocks needs a descriptor per block where one per request would do."
-        if moves_blocks
-        else "It would matter with KV transfer, offloading, or a pool that is to shrink.",
-        harmless="Without KV transfer, offloading or an elastic pool: always.",
+        meaning="moved" if moves_blocks else "paged",
+        free=pool.free_blocks,
+        largest=pool.largest_free_block,
     )
 
 
-def _told(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _told(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """Without the pool's own numbers: how many pieces a transfer had, or how empty the pages are that cannot be freed."""
     pieces = [event for log in evidence.logs(snapshot) for event in log.all("descriptors")]
     most = max((max(event.numbers.values(), default=0) for event in pieces), default=0)
     pages = evidence.fact(snapshot, "sparse_pages")
     if most < thresholds["descriptors"] and pages is None:
         return None
-    line = pages.text if pages is not None else pieces[-1].text
-    seen = (
-        "Pages that cannot be given back hold a few live blocks each."
-        if pages
-        else f"A transfer had {most:,.0f} pieces."
-    )
-    return Finding(
-        id=ID,
-        cause=CAUSE,
-        severity="warning",
-        confidence=0.82,
-        summary=seen,
-        evidence=(line,),
-        fixes=("unfrag flush   # drops evictable cached blocks, harms no running request",),
-        meaning="A transfer of scattered blocks needs a descriptor per block where one per request would do.",
-        harmless="Without KV transfer, offloading or an elastic pool: always.",
-    )
+    if pages is not None:
+        return judged("sparse", pages.text, "strong", meaning="moved")
+    return judged("pieces", pieces[-1].text, "strong", meaning="moved", pieces=most)

@@ -6,34 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.finding import Finding
+from unfrag.doctor.weigh.judged import judged
 from unfrag.units import size
 
 if TYPE_CHECKING:
+    from unfrag.doctor.weigh.judged import Judged
+    from unfrag.facts.finding import Certainty
     from unfrag.facts.snapshot import Snapshot
 
-ID = "UF012"
 CAUSE = "profiling_underestimate"
-HEALTHY = "No step is known to have needed more than start-up profiling saw."
-_CURES = {
-    "vision": "--limit-mm-per-prompt '{\"image\": 1}'   # and a smaller max_pixels in --mm-processor-kwargs",
-    "logits": "--max-logprobs 5   # and no prompt_logprobs: they need logits of every prompt token",
-    "indexer": "--max-num-batched-tokens 2048   # the indexer's logits grow with context x chunk; data-parallel attention divides them",
-    "lora": "--max-loras 1 --max-lora-rank 16   # what is profiled must be what is served",
-    "workspace": "--max-num-batched-tokens 2048   # the workspace grows with the chunk",
-}
+_CURES = ("vision", "logits", "indexer", "lora", "workspace")
 
 
-def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     locked = evidence.said(snapshot, "workspace_locked")
     if locked is not None:
-        return _finding(
-            "A step needs a workspace that warm-up did not reserve.", locked.text, 0.9, "workspace", snapshot
-        )
+        return _judged("locked", locked.text, "proven", "workspace", snapshot)
     view = oom.of(snapshot)
     told = oom.bare(snapshot)
     if told is not None and told[1] in ("run", None) and told[2] in ("vision", "logits", "indexer"):
-        return _finding("A running server wanted more than was left.", told[0].text, 0.7, told[2], snapshot)
+        return _judged("more", told[0].text, "likely", told[2], snapshot)
     if view is None or view.stage not in ("run", "profile", None):
         return None
     if view.stage is None and view.component not in ("indexer", "vision", "logits"):
@@ -41,36 +33,27 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     if view.stage == "profile" and view.component != "vision":
         return None
     large = view.asked >= max(thresholds["bytes"], (view.total or 0) * thresholds["ratio"])
-    if view.component in _CURES:
-        confidence = 0.84 if large else 0.74
-    elif large:
-        confidence = 0.7
-    else:
+    if view.component not in _CURES and not large:
         return None
-    where = f" in {view.oom.frames[-1].strip(':')}" if view.oom.frames else ""
-    free = f" with {size(view.free)} free" if view.free is not None else ""
-    return _finding(
-        f"A running server wanted {size(view.asked)} at once{where}{free}.",
-        view.oom.text,
-        confidence,
-        view.component,
-        snapshot,
-    )
+    certainty: Certainty = "strong" if view.component in _CURES and large else "likely"
+    values: dict[str, Any] = {"asked": size(view.asked)}
+    if view.oom.frames:
+        values["where"] = view.oom.frames[-1].strip(":")
+    if view.free is not None:
+        values["free"] = size(view.free)
+    seen = ("wanted", *(name for name in ("where", "free") if name in values), "end")
+    return _judged(seen, view.oom.text, certainty, view.component, snapshot, **values)
 
 
-def _finding(seen: str, line: str, confidence: float, component: str | None, snapshot: Snapshot) -> Finding:
+def _judged(
+    seen: str | tuple[str, ...],
+    line: str,
+    certainty: Certainty,
+    component: str | None,
+    snapshot: Snapshot,
+    **values: Any,
+) -> Judged:
     given = evidence.utilization(snapshot) or 0.92
-    cure = _CURES.get(component or "") or evidence.smaller_step(snapshot)
-    return Finding(
-        id=ID,
-        cause=CAUSE,
-        severity="critical",
-        confidence=confidence,
-        summary=seen,
-        evidence=(line,),
-        fixes=tuple(
-            filter(None, (cure, f"--gpu-memory-utilization {max(0.1, given - 0.05):.2f}   # room for the peak"))
-        ),
-        meaning="Profiling runs a dummy batch; other inputs (long contexts, images, logprobs) can need more.",
-        harmless="Never: the engine dies with all its requests.",
-    )
+    cure, tokens = ((component,), {}) if component in _CURES else evidence.smaller_step(snapshot)
+    utilization = f"{max(0.1, given - 0.05):.2f}"
+    return judged(seen, line, certainty, fixes=(*cure, "utilization"), utilization=utilization, **values, **tokens)

@@ -6,28 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from unfrag.doctor.rules import oom
 from unfrag.doctor.weigh import evidence
-from unfrag.facts.finding import Finding
+from unfrag.doctor.weigh.judged import judged
 from unfrag.units import size
 
 if TYPE_CHECKING:
+    from unfrag.doctor.weigh.judged import Judged
     from unfrag.facts.snapshot import Snapshot
 
-ID = "UF023"
 CAUSE = "quantization_mismatch"
-HEALTHY = "The weights are not known to have another form than was asked for."
 
 
-def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     event = evidence.said(snapshot, "quantization_mismatch")
     if event is not None:
-        return _finding(f"The checkpoint's quantisation is another: {event.text[:160]}", event.text, 0.9)
+        return judged("other", event.text, "proven", message=event.text[:160])
     converted = _converted_at_load(snapshot, thresholds)
     if converted is not None:
         return converted
     shape = evidence.said(snapshot, "weight_shape")
     quantised = evidence.bytes_per_parameter(snapshot) < 2
     if shape is not None and quantised:
-        return _finding("A weight has another shape than its quantisation says.", shape.text, 0.7)
+        return judged("shape", shape.text, "likely")
     loaded = evidence.fact(snapshot, "model_loaded", "profiled")
     parameters = evidence.parameters(snapshot)
     if loaded is None or parameters is None or not quantised:
@@ -35,12 +34,11 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
     weights = loaded.numbers.get("weights", 0.0)
     expected = parameters * evidence.bytes_per_parameter(snapshot) / evidence.ranks(snapshot)
     if weights > expected * thresholds["ratio"] and weights - expected > thresholds["bytes"]:
-        seen = f"The weights took {size(weights)} on a rank; in the form that was asked for they are about {size(expected)}."
-        return _finding(seen, loaded.text, 0.84)
+        return judged("larger", loaded.text, "strong", weights=size(weights), expected=size(expected))
     return None
 
 
-def _converted_at_load(snapshot: Snapshot, thresholds: dict[str, Any]) -> Finding | None:
+def _converted_at_load(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     """A checkpoint in full precision that is quantised while it loads: it would fit afterwards, and not before."""
     view, parameters = oom.of(snapshot), evidence.parameters(snapshot)
     asked = evidence.flag(snapshot, "--quantization")
@@ -52,22 +50,4 @@ def _converted_at_load(snapshot: Snapshot, thresholds: dict[str, Any]) -> Findin
     small, full = each * evidence.bytes_per_parameter(snapshot), each * 2
     if not small < view.total * thresholds["fits"] < full:
         return None
-    seen = f"The checkpoint is about {size(full)} for each card before it is quantised to {asked}, {size(small)} after."
-    return _finding(seen, view.oom.text, 0.89)
-
-
-def _finding(seen: str, line: str, confidence: float) -> Finding:
-    return Finding(
-        id=ID,
-        cause=CAUSE,
-        severity="critical",
-        confidence=confidence,
-        summary=seen,
-        evidence=(line,),
-        fixes=(
-            "take --quantization out: vLLM reads the form from the checkpoint's config.json (quantization_config)",
-            "serve a checkpoint that is stored in the wanted form; converting at load keeps both for a while",
-        ),
-        meaning="Weights that are unpacked or kept twice take the memory that the KV cache was meant to have.",
-        harmless="When the memory suffices all the same.",
-    )
+    return judged("converted", view.oom.text, "proven", full=size(full), form=asked, small=size(small))

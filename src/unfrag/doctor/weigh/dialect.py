@@ -10,7 +10,6 @@ import msgspec
 from unfrag.doctor.weigh import evidence
 
 if TYPE_CHECKING:
-    from unfrag.facts.finding import Finding
     from unfrag.facts.snapshot import Snapshot
 
 _SGLANG = {
@@ -39,15 +38,25 @@ _VLLM_ONLY = re.compile(
 )
 
 
-def translate(finding: Finding, snapshot: Snapshot) -> Finding:
-    """The finding with its fixes in the words of the engine at hand; what only vLLM has is left out."""
+class Dialect(msgspec.Struct, frozen=True):
+    """How an engine spells vLLM's flags; ``only_vllm``: what it has no word for is left unsaid."""
+
+    words: dict[str, str]
+    only_vllm: bool
+
+    def say(self, text: str) -> str | None:
+        """The text in this engine's words; None where only vLLM has such a thing."""
+        if self.only_vllm and _VLLM_ONLY.search(text):
+            return None
+        for ours, theirs in self.words.items():
+            text = text.replace(ours, theirs)
+        return text
+
+
+def of(snapshot: Snapshot) -> Dialect:
+    """That of the engine at hand."""
     words = {"sglang": _SGLANG, "lmdeploy": _LMDEPLOY}.get(_engine(snapshot))
-    if words is None:
-        return finding
-    fixes = [fix for fix in finding.fixes if not _VLLM_ONLY.search(fix)]
-    for ours, theirs in words.items():
-        fixes = [fix.replace(ours, theirs) for fix in fixes]
-    return msgspec.structs.replace(finding, fixes=tuple(fixes))
+    return Dialect(words or {}, words is not None)
 
 
 def _engine(snapshot: Snapshot) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unfrag.facts.log import Log
 from unfrag.facts.memory_stats import Pool
@@ -121,17 +121,18 @@ def number(snapshot: Snapshot, name: str) -> float | None:
         return None
 
 
-def smaller_step(snapshot: Snapshot) -> str | None:
-    """``--max-num-batched-tokens`` at half of what it is; None when that is small already, or not known to be large."""
+def smaller_step(snapshot: Snapshot) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Half of ``--max-num-batched-tokens``, as names of fixes and their values; none when it is small already.
+
+    ``step`` where it is known, ``step_guess`` where it is not known to be large.
+    """
     now = number(snapshot, "--max-num-batched-tokens") or number(snapshot, "--chunked-prefill-size")
     said = fact(snapshot, "step_tokens")
     if now is None and said is not None:
         now = said.numbers.get("tokens")
     if now is None:
-        return "--max-num-batched-tokens 2048   # if it is larger now (8,192 by default on large cards): a smaller peak"
-    if now <= 1024:
-        return None
-    return f"--max-num-batched-tokens {int(now) // 2}   # half of now: halves the peak of a prefill step, slows long prompts"
+        return ("step_guess",), {}
+    return ((), {}) if now <= 1024 else (("step",), {"step": int(now) // 2})
 
 
 def kv_is_fp8(snapshot: Snapshot) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
 from rich.markup import escape
 from rich.table import Table
 
+from unfrag.doctor.words import words as words_of
 from unfrag.facts.values import NOT_GIVEN
 from unfrag.units import size
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from unfrag.doctor.diagnosis import Diagnosis
     from unfrag.doctor.ledger import Card
+    from unfrag.doctor.words import Words
     from unfrag.facts.finding import Finding
 
 _COLOUR = {"critical": "red", "warning": "yellow", "info": "cyan"}
@@ -22,67 +25,78 @@ _BAR = 24
 _IN_FULL = 3
 
 
-def render(diagnosis: Diagnosis, console: Console) -> None:
+def render(diagnosis: Diagnosis, console: Console, language: str = "en") -> None:
     """Print it."""
-    console.print(f"[bold]{escape(diagnosis.target)}[/bold]: {_verdict(diagnosis)}")
+    words = words_of(language)
+    says = words.says
+    console.print(f"[bold]{escape(diagnosis.target)}[/bold]: {_verdict(diagnosis, says)}")
     for card in diagnosis.ledger or ():
         console.print()
-        console.print(_card(card))
+        console.print(_card(card, words))
     for finding in diagnosis.findings[:_IN_FULL]:
-        _finding(finding, console)
+        _finding(finding, console, words)
     if rest := diagnosis.findings[_IN_FULL:]:
-        console.print("\nalso possible: " + ", ".join(f"{f.id} {f.cause} ({f.confidence:.0%})" for f in rest))
+        each = [says["also_one"].format(id=f.id, cause=f.cause, confidence=f.confidence) for f in rest]
+        console.print("\n" + says["also"].format(findings=says["between"].join(each)))
     if diagnosis.healthy and diagnosis.verdict != "healthy":
-        console.print(f"\n[green]healthy[/green]: {len(diagnosis.healthy)} other checks found nothing", style="dim")
+        others = says["others"].format(count=len(diagnosis.healthy))
+        console.print(f"\n[green]{says['others_head']}[/green]{others}", style="dim")
     elif diagnosis.healthy:
-        console.print("\n[green]healthy[/green]")
+        console.print(f"\n[green]{says['healthy_head']}[/green]")
         for line in diagnosis.healthy:
             console.print(f"  {escape(line)}")
+    _unknown(diagnosis, console, says)
+
+
+def _unknown(diagnosis: Diagnosis, console: Console, says: dict[str, str]) -> None:
+    """What could not be had, with the reason; in one line what nobody gave."""
     reasons = [missing for missing in diagnosis.unknown if missing.why != NOT_GIVEN]
     silent = [missing.fact for missing in diagnosis.unknown if missing.why == NOT_GIVEN]
     if reasons or silent:
-        console.print("\nunknown", style="dim")
+        console.print(f"\n{says['unknown_head']}", style="dim")
     for missing in reasons:
-        console.print(f"  {missing.fact}: {escape(missing.why)}", style="dim")
+        console.print(f"  {says['fact'].format(fact=missing.fact, why=escape(missing.why))}", style="dim")
     if silent:
-        console.print(f"  {NOT_GIVEN}: {', '.join(silent)}", style="dim")
+        console.print(f"  {says['not_given'].format(facts=says['between'].join(silent))}", style="dim")
 
 
-def _finding(finding: Finding, console: Console) -> None:
+def _finding(finding: Finding, console: Console, words: Words) -> None:
     """What was seen, what it means, when it is harmless, what to do."""
-    colour = _COLOUR[finding.severity]
-    console.print(
-        f"\n[{colour}]{finding.severity}[/{colour}] {finding.id} {finding.cause}, confidence {finding.confidence:.0%}"
-    )
+    labels, colour = words.labels, _COLOUR[finding.severity]
+    width = max(map(cell_len, labels.values())) + 1
+    before = {name: f"  {set_cell_size(label, width)}" for name, label in labels.items()}
+    severity = f"[{colour}]{words.severity[finding.severity]}[/{colour}]"
+    head = words.says["finding"].format(id=finding.id, cause=finding.cause, confidence=finding.confidence)
+    console.print(f"\n{severity} {head}")
     console.print(f"  {escape(finding.summary)}")
     if finding.meaning:
         console.print(f"  {escape(finding.meaning)}")
     for line in finding.evidence:
-        console.print(f"  seen:     {escape(line)}", style="dim")
+        console.print(f"{before['seen']}{escape(line)}", style="dim")
     if finding.harmless:
-        console.print(f"  harmless: {escape(finding.harmless)}", style="dim")
+        console.print(f"{before['harmless']}{escape(finding.harmless)}", style="dim")
     for line in finding.fixes:
-        console.print(f"  do:       {escape(line)}")
-    console.print(f"  more:     unfrag explain {finding.id}", style="dim")
+        console.print(f"{before['do']}{escape(line)}")
+    console.print(f"{before['more']}{words.says['more'].format(id=finding.id)}", style="dim")
 
 
-def _verdict(diagnosis: Diagnosis) -> str:
+def _verdict(diagnosis: Diagnosis, says: dict[str, str]) -> str:
     if diagnosis.verdict == "healthy":
-        return "[green]healthy[/green], as far as could be seen"
+        return f"[green]{says['healthy']}[/green]{says['as_far']}"
     if diagnosis.verdict == "unknown":
-        return f"unknown: {diagnosis.why}"
+        return says["unknown"].format(why=diagnosis.why)
     best = diagnosis.findings[0]
     return f"[{_COLOUR[best.severity]}]{best.cause}[/{_COLOUR[best.severity]}]"
 
 
-def _card(card: Card) -> Table:
-    table = Table(
-        title=f"{escape(card.name)}: {size(card.total_bytes)}", title_justify="left", box=None, pad_edge=False
-    )
-    for name, side in (("use", "left"), ("bytes", "right"), ("share", "left"), ("known by", "left")):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+def _card(card: Card, words: Words) -> Table:
+    title = words.says["card"].format(name=escape(words.use.get(card.name, card.name)), total=size(card.total_bytes))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name, head in words.columns.items():
+        table.add_column(head, justify="right" if name == "bytes" else "left")
     for line in card.lines:
         share = line.bytes / card.total_bytes if card.total_bytes else 0.0
         bar = "█" * round(max(0.0, min(1.0, share)) * _BAR)
-        table.add_row(escape(line.what), size(line.bytes), f"{bar} {share:.1%}", line.source)
+        use, source = words.use.get(line.what, line.what), words.source[line.source]
+        table.add_row(escape(use), size(line.bytes), f"{bar} {share:.1%}", source)
     return table
