@@ -6,8 +6,8 @@ import re
 import pytest
 
 from unfrag import cli
-from unfrag.doctor import pages
 from unfrag.doctor.rules import RULES
+from unfrag.doctor.words import pages
 from unfrag.reports import Paper
 from unfrag.reports.text.page import render
 

@@ -92,7 +92,7 @@ def test_a_plan_is_whole_at_every_width(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.CAUSE)
 def test_a_page_in_a_pipe_is_whole(capsys, rule):
-    from unfrag.doctor.pages import page
+    from unfrag.doctor.words.pages import page
 
     assert main(["explain", rule.ID]) == 0
     shown = set(re.findall(r"[A-Za-z]{3,}", capsys.readouterr().out))

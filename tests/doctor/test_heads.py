@@ -9,10 +9,11 @@ from string import Formatter
 import pytest
 
 from tests.snapshots import a_snapshot
-from unfrag.doctor import collect, pages, rules
+from unfrag.doctor import collect, rules
 from unfrag.doctor.probes.log import parse
-from unfrag.doctor.say import flags, say
 from unfrag.doctor.weigh import dialect, evidence
+from unfrag.doctor.words import pages
+from unfrag.doctor.words.say import flags, say
 from unfrag.facts.finding import CERTAINTIES, CONFIDENCE, FlagChange
 from unfrag.facts.snapshot import Launch
 

@@ -8,8 +8,8 @@ from string import Formatter
 import pytest
 
 from unfrag import cli
-from unfrag.doctor import pages, words
 from unfrag.doctor.rules import RULES
+from unfrag.doctor.words import language, pages
 
 CAUSES = [rule.CAUSE for rule in RULES]
 IN_CHINESE = [cause for cause in CAUSES if pages.has(cause, "zh")]
@@ -65,7 +65,7 @@ def test_a_page_in_chinese_has_the_parts_the_code_and_the_thresholds_of_the_engl
 
 
 def test_the_tables_of_the_report_have_the_same_keys_and_placeholders():
-    tables = [_table(words.words(name)) for name in words.LANGUAGES]
+    tables = [_table(language.words(name)) for name in language.LANGUAGES]
     same_keys_and_placeholders(*tables)
 
 
@@ -89,8 +89,8 @@ def test_the_locale_says_which(said, spoken, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in said.items():
         monkeypatch.setenv(name, value)
-    assert words.language() == spoken
-    assert words.language("en") == "en"
+    assert language.language() == spoken
+    assert language.language("en") == "en"
 
 
 def test_diagnose_in_chinese(capsys, monkeypatch):

@@ -6,8 +6,8 @@ from importlib import resources
 
 import pytest
 
-from unfrag.doctor.pages import HEADINGS, head, page
 from unfrag.doctor.rules import RULES
+from unfrag.doctor.words.pages import HEADINGS, head, page
 
 by_cause = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.CAUSE)
 

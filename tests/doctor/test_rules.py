@@ -3,8 +3,9 @@
 import pytest
 
 from tests.snapshots import a_pool, a_snapshot
-from unfrag.doctor import pages, rules
+from unfrag.doctor import rules
 from unfrag.doctor.probes.log import parse
+from unfrag.doctor.words import pages
 from unfrag.errors import UsageError
 from unfrag.facts.memory_stats import Rank
 from unfrag.facts.snapshot import Gpu, GpuProcess, Gpus, Launch, Metrics

@@ -7,7 +7,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from unfrag.doctor import collect, diagnosis, pages, rules
+from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor.words import pages
 
 CASES = Path(__file__).parent
 

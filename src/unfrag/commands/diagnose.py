@@ -38,7 +38,8 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.doctor import diagnosis, rules, words
+    from unfrag.doctor import diagnosis, rules
+    from unfrag.doctor.words.language import language
     from unfrag.errors import NotEnoughEvidence
     from unfrag.reports import out, print_json
     from unfrag.reports.text.diagnosis import render
@@ -47,12 +48,12 @@ def run(args: argparse.Namespace) -> int:
     if args.follow:
         return _follow(args, thresholds)
     snapshot = evidence.collect(args)
-    language = "en" if args.json else words.language(args.lang)
-    found = _to_paste(diagnosis.diagnose(snapshot, thresholds, language), args)
+    spoken = "en" if args.json else language(args.lang)
+    found = _to_paste(diagnosis.diagnose(snapshot, thresholds, spoken), args)
     if args.json:
         print_json(found)
     else:
-        render(found, out(), language)
+        render(found, out(), spoken)
     if found.verdict == "unknown":
         why = diagnosis.diagnose(snapshot, thresholds).why  # an error is said in English, whole
         raise NotEnoughEvidence(evidence.what_next(args, snapshot, why))

@@ -24,9 +24,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.doctor.pages import head, page
     from unfrag.doctor.rules import RULES
-    from unfrag.doctor.words import language
+    from unfrag.doctor.words.language import language
+    from unfrag.doctor.words.pages import head, page
     from unfrag.errors import UsageError
     from unfrag.reports import out, print_json
     from unfrag.reports.text.page import render

@@ -10,7 +10,7 @@ import msgspec
 from unfrag.doctor import ledger, rules
 from unfrag.doctor.ledger import Card
 from unfrag.doctor.weigh import evidence
-from unfrag.doctor.words import words
+from unfrag.doctor.words.language import words
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.finding import Finding
 from unfrag.facts.snapshot import Snapshot, unknowns

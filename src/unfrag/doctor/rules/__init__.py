@@ -10,7 +10,6 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from unfrag.doctor import pages
 from unfrag.doctor.rules import (
     alloc_conf_conflict,
     allocator_fragmentation,
@@ -43,8 +42,9 @@ from unfrag.doctor.rules import (
     weights_do_not_fit,
     wrong_entrypoint_or_version,
 )
-from unfrag.doctor.say import say
 from unfrag.doctor.weigh import dialect, evidence
+from unfrag.doctor.words import pages
+from unfrag.doctor.words.say import say
 from unfrag.errors import UsageError
 from unfrag.facts.finding import CERTAINTIES
 from unfrag.system import resources

@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.markup import escape
 from rich.table import Table
 
-from unfrag.doctor.words import words as words_of
+from unfrag.doctor.words.language import words as words_of
 from unfrag.facts.values import NOT_GIVEN
 from unfrag.units import size
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from unfrag.doctor.diagnosis import Diagnosis
     from unfrag.doctor.ledger import Card
-    from unfrag.doctor.words import Words
+    from unfrag.doctor.words.language import Words
     from unfrag.facts.finding import Finding
 
 _COLOUR = {"critical": "red", "warning": "yellow", "info": "cyan"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from unfrag.doctor import pages
+from unfrag.doctor.words import pages
 from unfrag.facts.finding import CONFIDENCE, Finding, FlagChange
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What ``diagnose`` says itself, in one table per language: ``words.zh.toml``. The rules' words are in their pages."""
+"""What ``diagnose`` says itself, in one table per language: ``zh.toml``. The rules' words are in their pages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def words(language: str = "en") -> Words:
     """The table of one language."""
-    return msgspec.convert(tomllib.loads(resources.text("unfrag.doctor", f"words.{language}.toml")), Words)
+    return msgspec.convert(tomllib.loads(resources.text("unfrag.doctor.words", f"{language}.toml")), Words)
 
 
 def language(asked: str | None = None) -> str:
