@@ -82,6 +82,15 @@ def test_no_text_breaks_a_parser(text):
     series.read(text)
 
 
+@pytest.fixture(scope="module")
+def _pages_are_read():
+    """What the first diagnosis reads and compiles is not part of the time that an example may take."""
+    started = launch.of_text("vllm serve m", "test")
+    first = a_snapshot(log=parse("x"), gpus=nvidia_smi.parse("x"), launch=started, series=series.read("x"))
+    diagnosis.diagnose(first, rules.load_thresholds())
+
+
+@pytest.mark.usefixtures("_pages_are_read")
 @given(TEXT, TEXT, TEXT)
 def test_no_pasted_text_breaks_the_diagnosis(log, smi, line):
     gpus, started = nvidia_smi.parse(smi), launch.of_text(line, "test")

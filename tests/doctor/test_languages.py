@@ -97,7 +97,7 @@ def test_diagnose_in_chinese(capsys, monkeypatch):
     cli.main(["diagnose", "--evidence", str(CASE), "--lang", "zh"])
     text = capsys.readouterr().out
     assert "严重 UF004 kv_pool_too_small，置信度 95%" in text
-    assert "处理：   --max-model-len 26784   # 当前放得下的长度" in text
+    assert "处理：       --max-model-len 26784   # 当前放得下的长度" in text
     assert "harmless" not in text
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     cli.main(["diagnose", "--evidence", str(CASE)])
