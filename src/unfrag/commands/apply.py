@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         return list_history(args)
     server, say = server_named(args), err().print
     launcher = server.launcher
-    given, expected = asked(args)
+    given, expected = asked(args, launcher)
     must_be_right(server, given, args)  # a wrong flag ends here, before anything is touched
     if args.dry_run:
         left = tell_unfinished(server)
