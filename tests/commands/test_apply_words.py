@@ -83,3 +83,11 @@ def test_it_is_said_when_flags_cannot_be_checked(file, capsys):
     file.write_text("[program:glm_vllm]\ncommand=/opt/start-glm.sh --port 9\n")
     assert cli.main(["apply", "--config", str(file), "--dry-run", "--", "--max-num-seq", "4"]) == 0
     assert "flags are not checked" in capsys.readouterr().err
+
+
+def test_without_flags_it_offers_what_it_would_repair(file, capsys):
+    file.write_text("[program:glm_vllm]\ncommand=vllm serve /m --kv-cache-dtype fp16\n")
+    assert cli.main(["apply", "--config", str(file)]) == 2
+    err = capsys.readouterr().err
+    assert "fp16 is spelled float16" in err
+    assert f"unfrag apply --config {file} -- --kv-cache-dtype float16" in err

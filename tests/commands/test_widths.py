@@ -4,8 +4,6 @@ import contextlib
 import io
 import re
 
-import pytest
-
 from tests.bench.test_result import repeat, result
 from unfrag.bench.compare import compare
 from unfrag.cli import main
@@ -88,12 +86,3 @@ def test_a_plan_is_whole_at_every_width(tmp_path, monkeypatch):
     for columns in (80, 200):
         shown = plan(tmp_path, monkeypatch, columns, terminal=True)
         assert set(words(re.sub(r"\x1b\[[0-9;]*m", "", shown))) >= set(whole)
-
-
-@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.CAUSE)
-def test_a_page_in_a_pipe_is_whole(capsys, rule):
-    from unfrag.doctor.words.pages import page
-
-    assert main(["explain", rule.ID]) == 0
-    shown = set(re.findall(r"[A-Za-z]{3,}", capsys.readouterr().out))
-    assert set(re.findall(r"[A-Za-z]{3,}", re.sub(r"```\w*|\]\([^)]*\)", "", page(rule.CAUSE)))) - shown == set()

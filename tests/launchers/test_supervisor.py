@@ -112,3 +112,17 @@ def test_a_program_that_it_has_not_loaded_is_said(file):
     assert "supervisorctl update" in now.hint
     launcher.restart()
     assert launcher.status().state in ("STARTING", "RUNNING")
+
+
+def test_the_log_is_what_supervisord_says_and_what_the_file_says_when_it_is_down(file, tmp_path):
+    assert SupervisorProgram(file, "alone").log() == file.parent / "alone.out"
+    (tmp_path / "glm.err").write_text("x\n")
+    (tmp_path / "glm.out").touch()
+    down = tmp_path / "down.conf"
+    names = "stdout_logfile=%(here)s/%(program_name)s.out\nstderr_logfile=%(here)s/%(program_name)s.err\n"
+    down.write_text(f"[program:glm]\ncommand=x\n{names}")
+    assert SupervisorProgram(down, "glm").log() == tmp_path / "glm.err", "the one that holds anything"
+    (tmp_path / "glm.err").unlink()
+    (tmp_path / "glm.out").unlink()
+    with pytest.raises(NotEnoughEvidence, match="--log"):
+        SupervisorProgram(down, "glm").log()

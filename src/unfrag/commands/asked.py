@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from unfrag.launchers import Launcher
 
 
-def asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]:
+def asked(args: argparse.Namespace, launcher: Launcher) -> tuple[dict[str, str | None], int | None]:
     """The flags to set, and the KV tokens that a plan promises. Raises UsageError."""
     import shlex
 
     from unfrag.errors import UsageError
     from unfrag.flags.line import read_flags, strays
     from unfrag.plan.effect import read_plan
+    from unfrag.system.sentences import sentences
 
     said = shlex.join(args.flags)
     short = next((word for word in args.flags if word.startswith("-") and not word.startswith("--")), None)
@@ -39,8 +40,23 @@ def asked(args: argparse.Namespace) -> tuple[dict[str, str | None], int | None]:
     if args.redo and (wanted or args.unset):
         raise UsageError("--redo makes an earlier change once more, as it was: leave out flags, --plan and --unset")
     if not wanted and not args.unset and not args.redo:
-        raise UsageError("nothing to change: put flags behind --, name a plan with --plan, or a flag with --unset")
+        how = "nothing to change: put flags behind --, name a plan with --plan, or a flag with --unset"
+        raise UsageError(sentences(how, _repairs(launcher, args)) if _repairs(launcher, args) else how)
     return wanted, expected
+
+
+def _repairs(launcher: Launcher, args: argparse.Namespace) -> str:
+    """What any change would repair in the command as it is, and how to have that alone; else nothing."""
+    import shlex
+
+    from unfrag.flags.repair import repair_line
+
+    flags, _, notes = repair_line(launcher.read().command, {})
+    if not notes:
+        return ""
+    words = [word for flag, value in flags.items() for word in (flag, value) if word is not None]
+    alone = f": unfrag apply {place(args)} -- {shlex.join(words)}" if words else ""
+    return f"Any change would also repair what stands there ({'; '.join(notes)}){alone}"
 
 
 def _shown(flag: str, value: str) -> str:
