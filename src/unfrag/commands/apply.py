@@ -73,17 +73,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.history:
         return list_history(args)
-<<<<<<< HEAD
     program, say = program_named(args), err().print
     launcher = program.launcher
-    given, expected = asked(args)
-    must_be_right(program, given, args)  # a wrong flag ends here, before anything is touched
-=======
-    server, say = server_named(args), err().print
-    launcher = server.launcher
     given, expected = asked(args, launcher)
-    must_be_right(server, given, args)  # a wrong flag ends here, before anything is touched
->>>>>>> cli
+    must_be_right(program, given, args)  # a wrong flag ends here, before anything is touched
     if args.dry_run:
         left = tell_unfinished(program)
         if left is not None and left.file(program.history) is not None:

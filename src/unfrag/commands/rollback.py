@@ -72,11 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         err().print("dry run: nothing was changed. The server would be restarted; running requests would be lost.")
         return report(args, now.path, "dry run", kept.id, diff)
-<<<<<<< HEAD
-    with waiting(f"changing {now.program}") as progress, explained(program, place=place(args)) as explaining:
-=======
-    with waiting(f"changing {now.program}") as progress, explained(server) as explaining:
->>>>>>> cli
+    with waiting(f"changing {now.program}") as progress, explained(program) as explaining:
         rollback.rollback(dataclasses.replace(explaining, progress=progress), kept)
     err().print(f"{now.path} is as it was before {kept.id}, and {now.program} runs with it", markup=False)
     if kept.was_stopped:
