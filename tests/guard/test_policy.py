@@ -55,12 +55,14 @@ def test_nothing_is_done_to_a_healthy_server():
         ({"launcher": "FATAL", "answers": "refused"}, 20, "drop"),
         ({"launcher": "STOPPED", "answers": "refused"}, 3600, "drop"),
         ({"launcher": "UNLOADED", "answers": "refused"}, 20, "restart"),
+        ({"launcher": "RUNNING", "answers": "silent", "pid": 7}, 20, "restart"),  # it was never stopped
+        ({"launcher": "RUNNING", "answers": "silent", "pid": 8}, 20, "drop"),
         ({"launcher": "STOPPED", "answers": "refused", "changing": "one"}, 20, "drop"),
         ({"launcher": "STOPPED", "answers": "refused", "cut_short": "unfrag rollback"}, 20, "drop"),
     ],
 )
 def test_a_restart_that_was_begun_is_made_only_where_it_is_still_wanted(seen, after, what):
-    assert unfinished(Look(1000.0 + after, **seen), 1000.0) == what
+    assert unfinished(Look(1000.0 + after, **seen), 1000.0, pid=7) == what
 
 
 @pytest.mark.parametrize(

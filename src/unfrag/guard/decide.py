@@ -81,17 +81,21 @@ def _wait(look: Look, state: State, policy: Policy) -> float:
     return state.restarts[-1].at + policy.again_seconds * in_vain - look.at if in_vain else 0.0
 
 
-def unfinished(look: Look, since: float) -> Literal["restart", "wait", "drop"]:
+def unfinished(look: Look, since: float, pid: int | None) -> Literal["restart", "wait", "drop"]:
     """What becomes of a restart that was begun at ``since`` and not seen to its end.
 
     It is made only where the server is still down for want of it: a server that answers, or is on its way, or that
     somebody has stopped since, or whose flags are being changed, is judged by the table like any other.
+
+    Args:
+        pid: of the process that was to be restarted.
     """
     if look.answers == "ok" or look.at - since > _UNFINISHED_SECONDS or look.changing or look.cut_short:
         return "drop"
     if look.launcher == "STOPPING":
         return "wait"
-    return "restart" if look.launcher in ("STOPPED", "UNLOADED", None) else "drop"
+    never_stopped = look.pid is not None and look.pid == pid
+    return "restart" if never_stopped or look.launcher in ("STOPPED", "UNLOADED", None) else "drop"
 
 
 def _page(decision: Decision, state: State) -> tuple[Decision, State]:

@@ -148,7 +148,7 @@ class Watched:
         """The restart that this guard, or the one before it, began and did not see to its end."""
         if self.remembered.acting is None or self.last is None or self._dry_run:
             return
-        what = unfinished(self.last, self.remembered.acting_since)
+        what = unfinished(self.last, self.remembered.acting_since, self.remembered.state.pid)
         if what == "restart":
             self._do(Decision("restart", "unfinished", f"not done yet: {self.remembered.acting}"), stop)
             self.last = self._look(client)
