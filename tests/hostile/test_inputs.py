@@ -125,7 +125,7 @@ def test_a_log_may_be_piped_in(zygote, tmp_path):
     ("words", "said"),
     [
         (["diagnos"], "did you mean diagnose? See"),
-        (["nonsense"], "demo. See `unfrag --help`"),
+        (["nonsense"], "completion. See `unfrag --help`"),
         (["diagnose", "--url", "http://127.0.0.1:1/v1"], "leave /v1 away"),
         (["plan", "--config", "config.json", "--gpu", "H10"], "H100"),
     ],

@@ -67,11 +67,11 @@ def test_a_full_output_without_a_buffer_is_told_as_well(root, folder):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["plan", "--config", "config.json", "--gpu-count", "0"], "unfrag plan: argument --gpu-count: "),
-        (["plan"], "unfrag plan: the following arguments are required: --config"),
-        (["bench", "--nonsense", "x" * 5000], "unfrag: unknown: --nonsense"),
+        (["plan", "--config", "config.json", "--gpu-count", "0"], "unfrag: plan: argument --gpu-count: "),
+        (["plan"], "unfrag: plan: the following arguments are required: --config"),
+        (["bench", "--nonsense", "x" * 5000], "unfrag: --nonsense is no option of bench"),
         (["explain", "a", "\x1b[2J"], "unfrag: unknown: "),
-        ([], "unfrag: the following arguments are required: VERB"),
+        (["--nonsense"], "unfrag: --nonsense is no option"),
     ],
 )
 def test_a_wrong_argument_is_told_in_one_line(root, folder, words, said):
