@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.apply.diff import diff
-from unfrag.apply.history import Kept, digest
+from unfrag.apply.history import History, Kept, digest
 from unfrag.apply.lock import only_one
 from unfrag.apply.program import DOWN_ON_PURPOSE
 from unfrag.apply.verify import problems
@@ -154,16 +154,16 @@ def take_back(program: Program, kept: Kept, why: str) -> Kept:
         except UnfragError as fault:
             program.history.mark(kept, "rolled back")
             raise RollbackFailed(
-                f"{why}\nThe old file is back, but the old server did not come up again: {fault}{needs_a_human(kept)}"
+                f"{why}\nThe old file is back, but the old server did not come up again: {fault}{needs_a_human(kept, program.history)}"
             ) from fault
         return program.history.mark(kept, "rolled back")
 
 
-def needs_a_human(kept: Kept) -> str:
+def needs_a_human(kept: Kept, history: History) -> str:
     """What is left to do when no server comes up any more; to be put behind the reason."""
     return (
         f"\nA human is needed: {kept.program} is down and is left so. Repair {kept.path} by what its log says, and "
-        "start it; what stood in that file before each change: `unfrag apply --history`"
+        f"start it; what stood there before and after the change is in {history.folder / kept.id}"
     )
 
 

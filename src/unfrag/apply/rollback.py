@@ -47,7 +47,7 @@ def rollback(program: Program, kept: Kept) -> None:
             if one.state == "applied" or one.id == kept.id:
                 history.mark(one, "rolled back")
         if isinstance(failed, UnfragError):
-            raise _down(failed, kept) from failed
+            raise _down(program, failed, kept) from failed
         if failed is not None:
             raise failed
 
@@ -62,7 +62,7 @@ def _stay(program: Program, spec: LaunchSpec, kept: Kept, fault: BaseException) 
             program.rescue()
         except UnfragError as worse:
             raise RollbackFailed(
-                f"{why}\nWhat ran before is in the file again, but did not come up either: {worse}{needs_a_human(kept)}"
+                f"{why}\nWhat ran before is in the file again, but did not come up either: {worse}{needs_a_human(kept, program.history)}"
             ) from worse
         finally:
             program.history.mark(kept, kept.state)
@@ -82,7 +82,7 @@ def bring_up(program: Program, kept: Kept) -> bool:
         try:
             program.restart()
         except UnfragError as fault:
-            raise _down(fault, kept) from fault
+            raise _down(program, fault, kept) from fault
         return True
 
 
@@ -94,8 +94,10 @@ def forward(spec: LaunchSpec, kept: Kept, history: History) -> Change:
     return Change(spec, content, Edit(kept.flags, kept.removed))
 
 
-def _down(fault: UnfragError, kept: Kept) -> RollbackFailed:
-    return RollbackFailed(f"the old file is back, but its server did not come up: {fault}{needs_a_human(kept)}")
+def _down(program: Program, fault: UnfragError, kept: Kept) -> RollbackFailed:
+    return RollbackFailed(
+        f"the old file is back, but its server did not come up: {fault}{needs_a_human(kept, program.history)}"
+    )
 
 
 def _untouched_since(spec: LaunchSpec, kept: Kept, history: History) -> list[Kept]:

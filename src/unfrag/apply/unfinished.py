@@ -223,7 +223,7 @@ def _gone(program: Program, found: Left) -> Ended:
             program.rescue()
         except UnfragError as fault:
             raise RollbackFailed(
-                f"{found.did}, but its server did not come up: {fault}{needs_a_human(kept)}"
+                f"{found.did}, but its server did not come up: {fault}{needs_a_human(kept, program.history)}"
             ) from fault
         return Ended(kept, f"{found.did}, and the server was started with it")
     return Ended(kept, f"{found.did}{_otherwise(program)}")
