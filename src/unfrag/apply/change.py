@@ -153,9 +153,8 @@ def take_back(program: Program, kept: Kept, why: str) -> Kept:
                     program.launcher.stop()
         except UnfragError as fault:
             program.history.mark(kept, "rolled back")
-            raise RollbackFailed(
-                f"{why}\nThe old file is back, but the old server did not come up again: {fault}{needs_a_human(kept, program.history)}"
-            ) from fault
+            down = f"The old file is back, but the old server did not come up again: {fault}"
+            raise RollbackFailed(f"{why}\n{down}{needs_a_human(kept, program.history)}") from fault
         return program.history.mark(kept, "rolled back")
 
 

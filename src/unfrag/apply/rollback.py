@@ -61,9 +61,8 @@ def _stay(program: Program, spec: LaunchSpec, kept: Kept, fault: BaseException) 
         try:
             program.rescue()
         except UnfragError as worse:
-            raise RollbackFailed(
-                f"{why}\nWhat ran before is in the file again, but did not come up either: {worse}{needs_a_human(kept, program.history)}"
-            ) from worse
+            down = f"What ran before is in the file again, but did not come up either: {worse}"
+            raise RollbackFailed(f"{why}\n{down}{needs_a_human(kept, program.history)}") from worse
         finally:
             program.history.mark(kept, kept.state)
     raise RolledBack(f"{why}\nSo nothing was taken back: the file and the server are as they were") from fault
