@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SMALL_POOL = {"--block-size": "32", "--num-gpu-blocks-override": "257", "--max-num-seqs": "16"}
 
@@ -14,6 +15,10 @@ SMALL_POOL = {"--block-size": "32", "--num-gpu-blocks-override": "257", "--max-n
 # With two workers on two cores, engines that use both would wait for each other's threads. Read before torch is loaded.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A claim about time belongs into benchmarks/: on a busy machine any test is slow.
+settings.register_profile("no deadline")
+settings.load_profile("no deadline")
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: the tests send it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

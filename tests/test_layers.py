@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "plan": LOW | {"flags", "server", "bench"},
     "doctor.collect": LOW | {"flags", "server", "launchers", "doctor.probes"},
     "doctor.allowed": LOW | {"flags", "redaction", "doctor.probes"},
-    "doctor.weigh": LOW | {"plan"},
+    "doctor.weigh": LOW | {"flags", "plan"},
     "doctor.words": LOW | {"doctor.weigh"},
     "doctor.rules": LOW | {"flags", "doctor.weigh", "doctor.words"},
     "doctor": LOW

@@ -264,9 +264,7 @@ def test_an_order_that_once_did_harm(order, tmp_path, answers):
         step(world, letter, number)
 
 
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
-)
+@settings(max_examples=6, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 @given(order=st.lists(st.sampled_from(LETTERS), min_size=5, max_size=5))
 def test_any_order_does_no_harm_and_says_nothing_untrue(order, tmp_path_factory, answers):
     world = fresh(tmp_path_factory.mktemp("order") / "world", answers)

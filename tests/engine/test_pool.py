@@ -261,7 +261,7 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolMachine = PoolMachine.TestCase
-TestPoolMachine.settings = settings(max_examples=260, stateful_step_count=50, deadline=None)
+TestPoolMachine.settings = settings(max_examples=260, stateful_step_count=50)
 
 
 @given(st.lists(st.tuples(st.integers(0, 63), st.integers(1, 12)), max_size=60))

@@ -344,7 +344,7 @@ def test_a_hole_in_the_looks_proves_nothing():
     assert server.run(5, answers="dead") == [("restart", "dead")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_whatever_is_seen_the_budget_holds_and_the_state_can_be_written_down(drawn):
     server = Server(Policy(start_seconds=60.0, hang_seconds=60.0, flush_cool_down=60.0, settle_seconds=30.0))

@@ -21,7 +21,7 @@ from unfrag.plan.estimate import Choice
 from unfrag.server import health
 from unfrag.system.decode import decoded
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 NUMBERS = (
     st.integers() | st.sampled_from([0, 1, 2, 7, 8, 64, 2**31, 2**40, 2**63, 2**70, -1]) | st.floats() | st.booleans()
 )

@@ -107,7 +107,7 @@ def read_by_supervisord(text):
     return {section: dict(parser.items(section, raw=True)) for section in parser.sections()}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     file=supervisor_files(), edits=EDITS, removed=st.lists(st.sampled_from(["--port", "--chat-template"]), max_size=1)
 )

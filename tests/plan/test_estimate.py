@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from unfrag import cli
@@ -173,7 +173,6 @@ VALUES = (
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*GLM_FLASH, "layer_types", "text_config", "quantization_config"]), VALUES))
 def test_no_config_breaks_it(changes):
     for base in (GLM_FLASH, LLAMA_8B):

@@ -83,7 +83,7 @@ def test_a_text_keeps_its_lines(part):
 PLAIN = [line for line in KEYS if "{KEY}" in line and "a/{KEY}" not in line]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(PLAIN), SECRETS)
 def test_no_random_key_survives(context, key):
     if "://" in context or "tcp(" in context or "?" in context:
@@ -93,7 +93,7 @@ def test_no_random_key_survives(context, key):
     assert key not in allow_log(case.text).text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(planted.contexts("prompts") + planted.contexts("unnamed")),
     st.text(string.ascii_lowercase, min_size=9, max_size=12),
@@ -104,7 +104,7 @@ def test_no_random_word_of_a_prompt_survives_in_a_capture(context, word):
     assert word not in allow_log(text).text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=400))
 def test_any_text_is_taken_and_twice_is_once(text):
     once = redact(text)

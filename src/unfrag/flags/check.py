@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from unfrag.facts.snapshot import Launch
 from unfrag.flags import vllm_version
+from unfrag.flags.engines import foreign
 from unfrag.flags.ours import FLAGS
 from unfrag.flags.repair import repair_value
 from unfrag.system import resources
@@ -20,14 +21,8 @@ if TYPE_CHECKING:
     from unfrag.facts.values import Unknown
 
 LISTED = ("0.32",)
-# Other engines' flags in a vLLM line, and what guides made up.
-NEVER = {
-    "--mem-fraction-static": "SGLang's spelling; vLLM's is --gpu-memory-utilization",
-    "--context-length": "SGLang's spelling; vLLM's is --max-model-len",
-    "--tp-size": "SGLang's spelling; vLLM's is --tensor-parallel-size",
-    "--chunked-prefill-size": "SGLang's spelling; vLLM's is --max-num-batched-tokens",
-    "--session-len": "LMDeploy's spelling; vLLM's is --max-model-len",
-    "--cache-max-entry-count": "LMDeploy's spelling; vLLM's is --gpu-memory-utilization",
+# What guides made up.
+_MADE_UP = {
     "--expandable-segments": "no flag; set PYTORCH_ALLOC_CONF=expandable_segments:True in the environment",
 }
 _SHARES = ("--gpu-memory-utilization",)
@@ -51,6 +46,12 @@ def choices(version: str) -> dict[str, tuple[str, ...]]:
     """The same, with the values that each can take; none where they are not counted out."""
     lines = [line.partition(" ") for line in resources.text("unfrag.flags", f"vllm-{version}.txt").splitlines()]
     return {flag: tuple(values.split("|")) if values else () for flag, _, values in lines}
+
+
+@cache
+def never() -> dict[str, str]:
+    """What no version of vLLM has, and why: other engines' flags, and what guides made up."""
+    return {flag: why for flag, why in foreign().items() if len(flag) > len("--tp")} | _MADE_UP
 
 
 def unchecked(command: str, version: str | Unknown) -> str | None:
@@ -98,8 +99,8 @@ def check(launch: Launch | Unknown, engine: str | Unknown, version: str | Unknow
         elif flag in FLAGS or flag == "--rig":
             if "unfrag serve" not in launch.command:
                 wrong.append((flag, "no flag of vLLM; unfrag's plugin brings it, under `unfrag serve`"))
-        elif flag in NEVER:
-            wrong.append((flag, NEVER[flag]))
+        elif flag in never():
+            wrong.append((flag, never()[flag]))
         elif against and not _docker(launch.command, raw):
             near = difflib.get_close_matches(flag, known(against), n=1, cutoff=0.75)
             wrong.append((flag, f"no flag of vLLM {against}" + (f"; did you mean {near[0]}?" if near else "")))

@@ -15,6 +15,7 @@ import httpx
 
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.facts.values import NO_ANSWER, NO_SERVER, Unknown
+from unfrag.flags.engines import engines
 from unfrag.server import health, metrics
 from unfrag.system.decode import decoded
 from unfrag.system.network import is_here
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from unfrag.facts.snapshot import Metrics
 
 TIMEOUT_SECONDS = 2.0
-ENGINES = ("vllm", "sglang", "lmdeploy")
 _LARGEST_BODY = 8 << 20
 _REDIRECTS = 3
 _LONGEST_URL = 2000
@@ -113,7 +113,7 @@ class Server:
         if isinstance(first, Unknown):
             return first
         owner = str(first.get("owned_by", "")).lower()
-        return owner if owner in ENGINES else Unknown(f"/v1/models says {owner[:40] or 'nothing'} of who serves")
+        return owner if owner in engines() else Unknown(f"/v1/models says {owner[:40] or 'nothing'} of who serves")
 
     def version(self) -> str | Unknown:
         """The engine's version."""

@@ -73,7 +73,7 @@ class Ranks:
 TOKEN = st.integers(0, 2)  # few kinds, so that prompts share prefixes
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 12), st.sampled_from([0, 3, 8]), st.data())
 def test_a_row_that_is_served_is_the_row_that_belongs_there(slots, every, data):
     ranks, running, names, gone = Ranks(slots, every), [], iter(range(1000)), []

@@ -63,7 +63,7 @@ def test_a_restart_finds_every_block_as_it_was(file):
         store.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_flipped_bits_are_never_served(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("flip") / "routes"

@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 
 from unfrag.doctor.allowed import addresses, numbers, paths, releases, vocabulary
-from unfrag.doctor.probes.launch import ALIASES
-from unfrag.flags.check import LISTED, NEVER, known
+from unfrag.flags.check import LISTED, known, never
+from unfrag.flags.engines import in_vllm
 from unfrag.flags.ours import FLAGS
 
 _ALWAYS = re.compile(
@@ -25,7 +25,7 @@ _SHORT_FLAG = re.compile(r"-(?:tp|pp|dp|dcp|pcp|ep|q|m|e|v|p|i|t|d|it|c)")
 @lru_cache(1)
 def flags() -> frozenset[str]:
     """Every flag of a listed vLLM, of unfrag, and of its kin."""
-    return frozenset({*FLAGS, *NEVER, *ALIASES}).union(*map(known, LISTED))
+    return frozenset({*FLAGS, *never(), *in_vllm()}).union(*map(known, LISTED))
 
 
 @lru_cache(1)

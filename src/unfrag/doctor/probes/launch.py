@@ -15,6 +15,7 @@ import psutil
 from unfrag.errors import UnfragError
 from unfrag.facts.snapshot import Launch
 from unfrag.facts.values import Unknown
+from unfrag.flags.engines import in_vllm
 from unfrag.flags.line import read_flags
 from unfrag.launchers.supervisor.program import SupervisorProgram
 from unfrag.system.network import is_here
@@ -42,22 +43,6 @@ _SHORT_NAMES = {
     "ep": "--expert-parallel-size",
     "q": "--quantization",
 }
-ALIASES = {
-    "--tp": "--tensor-parallel-size",
-    "--tp-size": "--tensor-parallel-size",
-    "--pp": "--pipeline-parallel-size",
-    "--pp-size": "--pipeline-parallel-size",
-    "--dp": "--data-parallel-size",
-    "--dp-size": "--data-parallel-size",
-    "--mem-fraction-static": "--gpu-memory-utilization",
-    "--cache-max-entry-count": "--gpu-memory-utilization",
-    "--context-length": "--max-model-len",
-    "--session-len": "--max-model-len",
-    "--max-running-requests": "--max-num-seqs",
-    "--max-batch-size": "--max-num-seqs",
-    "--model-path": "--model",
-    "--model-tag": "--model",
-}
 _PROSE = re.compile(r"\b(tp|pp|dp|dcp)\s?[=:]?\s?(\d{1,3})\b", re.IGNORECASE)
 
 
@@ -72,7 +57,7 @@ def of_text(command: str, source: str) -> Launch | Unknown:
     flags |= {_SHORT_NAMES[found[1]]: found[2] for found in _SHORT.finditer(joined)}
     for found in _PROSE.finditer(joined):
         flags.setdefault(_SHORT_NAMES[found[1].lower()], found[2])
-    flags |= {ALIASES[name]: value for name, value in flags.items() if name in ALIASES}
+    flags |= {in_vllm()[name]: value for name, value in flags.items() if name in in_vllm()}
     env = {found[1]: _bare(found[2]) for found in _ENV.finditer(command)}
     env |= {found[1]: found[2] for found in _YAML_ENV.finditer(command)}
     return Launch(command, flags, source, env)

@@ -8,31 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.doctor.weigh import evidence
+from unfrag.flags.engines import engines, spelled_by
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot
 
-_SGLANG = {
-    "--max-num-seqs": "--max-running-requests",
-    "--gpu-memory-utilization": "--mem-fraction-static",
-    "--max-num-batched-tokens": "--chunked-prefill-size",
-    "--kv-cache-dtype fp8": "--kv-cache-dtype fp8_e5m2",
-    "--tensor-parallel-size": "--tp",
-    "--max-model-len": "--context-length",
-    "--max-cudagraph-capture-size": "--cuda-graph-max-bs",
-    "--enforce-eager": "--disable-cuda-graph",
-    "vllm serve": "python -m sglang.launch_server",
-}
-_LMDEPLOY = {
-    "--max-num-seqs": "--max-batch-size",
-    "--gpu-memory-utilization": "--cache-max-entry-count",
-    "--max-num-batched-tokens": "--max-prefill-token-num",
-    "--kv-cache-dtype fp8": "--quant-policy 8",
-    "--tensor-parallel-size": "--tp",
-    "--max-model-len": "--session-len",
-    "--enforce-eager": "--eager-mode",
-    "vllm serve": "lmdeploy serve api_server",
-}
 _VLLM_ONLY = re.compile(
     r"--(?:kv-transfer-config|decode-context-parallel-size|kv-offloading-size|max-logprobs|limit-mm)|unfrag flush"
 )
@@ -55,14 +35,12 @@ class Dialect(msgspec.Struct, frozen=True):
 
 def of(snapshot: Snapshot) -> Dialect:
     """That of the engine at hand."""
-    words = {"sglang": _SGLANG, "lmdeploy": _LMDEPLOY}.get(_engine(snapshot))
-    return Dialect(words or {}, words is not None)
+    engine = _engine(snapshot)
+    return Dialect({}, only_vllm=False) if engine == "vllm" else Dialect(spelled_by(engine), only_vllm=True)
 
 
 def _engine(snapshot: Snapshot) -> str:
     said = snapshot.engine.lower() if isinstance(snapshot.engine, str) else ""
     line = evidence.command(snapshot)
-    for name in ("sglang", "lmdeploy"):
-        if name in said or name in line:
-            return name
-    return "vllm"
+    others = (name for name in engines() if name != "vllm")
+    return next((name for name in others if name in said or name in line), "vllm")
