@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 SMALL_POOL = {"--block-size": "32", "--num-gpu-blocks-override": "257", "--max-num-seqs": "16"}
 
@@ -17,7 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A claim about time belongs into benchmarks/: on a busy machine any test is slow.
-settings.register_profile("no deadline")
+settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: the tests send it.
