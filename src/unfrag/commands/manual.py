@@ -24,7 +24,7 @@ examples:
   unfrag bench --label before      measure it; then `unfrag compare` of two
 """
 _CODES = (
-    "exit codes: 0 healthy or done, 1 findings, 2 usage, 3 unreachable or not enough evidence, "
+    "exit codes: 0 healthy or done, 1 findings at or above --fail-on, 2 usage, 3 unreachable or not enough evidence, "
     "4 applied, failed, rolled back, 5 rollback failed, 70 a fault of unfrag itself"
 )
 _OPTIONS = """\

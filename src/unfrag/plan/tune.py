@@ -45,7 +45,7 @@ def tune(snapshot: Snapshot, load: Workload, allow_kv_quantization: bool) -> Tun
     """
     pool = snapshot.pool
     if not isinstance(pool, Pool):
-        raise NotEnoughEvidence(f"{snapshot.target}: {pool.why}")
+        raise NotEnoughEvidence(f"{snapshot.target}: {pool.why}; it must run with unfrag's plugin: `unfrag serve`")
     now = snapshot.launch.flags if isinstance(snapshot.launch, Launch) else {}
     tokens, source = _request(snapshot, load)
     advice = advise(pool, now, tokens, allow_kv_quantization, load.held)

@@ -1,6 +1,5 @@
 """Ask the world. Each probe has a time limit and returns facts, or Unknown with the reason; none raises.
 
-``http``        /health, /metrics and /v1/models of a server
 ``nvidia_smi``  pasted or live nvidia-smi text
 ``nvml``        the cards of this machine
 ``log``         a server's log

@@ -1,4 +1,4 @@
-"""Running requests are thrown out of the pool and computed again."""
+"""Running requests are preempted and computed again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def _from_metrics(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | No
         return None
     if preempted < thresholds["preemptions"] or preempted < finished * thresholds["ratio"]:
         return None
-    line = f"vllm:num_preemptions_total {preempted:.0f}, vllm:request_success_total {finished:.0f}"
+    line = f"vllm:num_preemptions_total {preempted:.0f}"
+    if metrics.requests is None:
+        return _judged(snapshot, "uncounted", line, "strong", preempted=preempted)
+    line += f", vllm:request_success_total {finished:.0f}"
     return _judged(snapshot, "counted", line, "strong", preempted=preempted, finished=finished)
 
 

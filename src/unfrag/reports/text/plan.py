@@ -131,7 +131,7 @@ def _capacity(sheet: Sheet, console: Console) -> None:
         return
     each = "" if plan.replicas == 1 else f" in each of {plan.replicas} replicas"
     console.print(
-        f"\n{found.kv_tokens:,} tokens of KV, {found.num_blocks:,} blocks of {found.block_size}: "
+        f"\n{found.kv_tokens:,} tokens of KV, {found.num_blocks:,} blocks of {found.block_size}{_each(found)}: "
         f"{found.max_concurrency:.2f} requests of {found.max_model_len:,} tokens at once{each}"
     )
     if load.request_tokens and plan.requests is not None:
@@ -227,3 +227,8 @@ def _picture(plan: Estimate, card: Card) -> Table:
         share = part.bytes / card.memory_bytes
         table.add_row(part.what, size(part.bytes), "█" * round(min(1.0, share) * _BAR) + f" {share:.1%}")
     return table
+
+
+def _each(found: Estimate) -> str:
+    """Where ranks hold different tokens."""
+    return f" on each of {found.choice.dcp} ranks" if found.choice.dcp > 1 else ""
