@@ -54,8 +54,9 @@ def _unknown(diagnosis: Diagnosis, console: Console, says: dict[str, str]) -> No
     silent = [missing.fact for missing in diagnosis.unknown if missing.why == NOT_GIVEN]
     if reasons or silent:
         console.print(f"\n{says['unknown_head']}", style="dim")
-    for missing in reasons:
-        console.print(f"  {says['fact'].format(fact=missing.fact, why=escape(missing.why))}", style="dim")
+    for why in dict.fromkeys(missing.why for missing in reasons):  # one reason may stand behind many facts
+        facts = says["between"].join(missing.fact for missing in reasons if missing.why == why)
+        console.print(f"  {says['fact'].format(fact=facts, why=escape(why))}", style="dim")
     if silent:
         console.print(f"  {says['not_given'].format(facts=says['between'].join(silent))}", style="dim")
 

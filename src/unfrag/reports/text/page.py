@@ -11,5 +11,8 @@ if TYPE_CHECKING:
 
 
 def render(page: str, console: Console) -> None:
-    """Print it whole, also into a pipe: unlike a line of a report, a paragraph that is not wrapped would be cut."""
-    console.print(Markdown(page, hyperlinks=False), soft_wrap=False)
+    """Print it: set for a terminal, and as the Markdown that it is into a pipe or a file."""
+    if console.is_terminal:
+        console.print(Markdown(page, hyperlinks=False), soft_wrap=False)
+    else:
+        console.print(page.rstrip(), markup=False, soft_wrap=True)
