@@ -7,11 +7,11 @@ MOVED := test_no_token_changes_although_hundreds_of_blocks_move
 GPU_TESTS := tests/engine/test_staged_writes.py "tests/engine/test_compaction.py::$(MOVED)[stock]"
 VERSIONS := 0.30.0 0.31.0 0.33.0
 VERSION_TESTS := tests/engine/test_features.py tests/engine/test_server.py tests/engine/test_pool.py tests/engine/test_compaction.py
-MATRIX_TESTS := tests/engine/test_compaction.py tests/engine/test_staged_writes.py tests/engine/test_pool_reading.py
+MATRIX_TESTS := tests/engine/test_compaction.py tests/engine/test_staged_writes.py tests/engine/test_pool_reading.py tests/engine/test_server.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick test test-fast test-slow test-versions test-matrix check bench lock clean
+.PHONY: help setup demo demo-quick test test-fast test-slow test-versions test-matrix coverage check bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,8 +53,11 @@ test-matrix: setup ## Compaction, pool and server under Model Runner V1 and V2, 
 	  $(BIN)/python -m tests.gpu_defaults $$defaults -q --slow $(MATRIX_TESTS); \
 	done
 
-test-fast: setup ## Only the tests that start no server (10 seconds)
+test-fast: setup ## Only the tests that start no server (6 minutes)
 	$(BIN)/python -m pytest --ignore tests/engine --ignore tests/e2e
+
+coverage: setup ## Which lines the tests that start no server run
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore tests/engine --ignore tests/e2e --cov unfrag --cov-report term:skip-covered
 
 check: setup ## ruff and mypy strict
 	$(BIN)/ruff check .
