@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.errors import UsageError
+from unfrag.flags.quote import for_supervisor, for_systemd
 from unfrag.reports import err
 from unfrag.system.files import write_atomically
 
@@ -105,9 +106,9 @@ def unit(args: argparse.Namespace, policy: Policy, watched: list[Target], log: P
         hour, minute = (policy.nightly or "02:00").split(":")
         flush = " ; ".join(shlex.join([sys.executable, "-m", "unfrag", "flush", "--url", one.url]) for one in watched)
         return _CRON.format(hour=int(hour), minute=int(minute), flush=flush, log=shlex.quote(str(log.absolute())))
-    command = shlex.join(words).replace("%", "%%")
+    command = shlex.join(words)
     if args.manager == "supervisor":
-        return _SUPERVISOR.format(command=command)
+        return _SUPERVISOR.format(command=for_supervisor(command))
     # It is fed once a round, and a round may hold a drain and a restart.
     watchdog = math.ceil(2 * policy.interval + policy.drain_seconds + 300)
-    return _SYSTEMD.format(command=command.replace("$", "$$"), watchdog=watchdog)
+    return _SYSTEMD.format(command=for_systemd(command), watchdog=watchdog)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.flags.line import must_be_short
+from unfrag.flags.quote import for_systemd
 from unfrag.launchers import LONGEST_LOG, Edit, LaunchSpec, Status
 from unfrag.launchers.process import address, command_of
 from unfrag.system.files import read_if_there
@@ -66,7 +67,7 @@ class SystemdUnit:
         for flag, value in edit.flags.items():
             if value is not None and re.search(r"[\r\n]", value):
                 raise UsageError(f"{flag}: a unit cannot hold a line break in a value")
-        command = edit.of(spec.command, lambda value: value.replace("%", "%%").replace("$", "$$"))
+        command = edit.of(spec.command, for_systemd)
         if command == spec.command:
             return spec.content
         head = "# unfrag wrote this; `unfrag rollback` takes it back.\n[Service]\nExecStart=\n"

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import msgspec
 from unfrag.errors import UsageError
 from unfrag.facts.values import Unknown
 from unfrag.flags import vllm_version
+from unfrag.plan import child
 from unfrag.system import paths
 from unfrag.system.decode import decoded
 from unfrag.system.files import read_file, write_atomically
@@ -91,22 +89,17 @@ def _child(request: dict[str, object]) -> Introspection | Unknown:
     with tempfile.TemporaryDirectory(prefix="unfrag-plan-") as folder:
         (Path(folder) / "config.json").write_text(json.dumps(request["config"], default=str))
         asked = {**request, "folder": folder, "config": None}
-        command = [sys.executable, "-m", "unfrag.engine.introspect", json.dumps(asked)]
-        quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_PLUGINS": ""}
         try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False, env=os.environ | quiet
-            )
-        except subprocess.TimeoutExpired:
+            last = child.ask("unfrag.engine.introspect", asked, _TIMEOUT_SECONDS)
+        except TimeoutError:
             return Unknown(f"vLLM did not answer within {_TIMEOUT_SECONDS} s")
-    last = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1:]
-    if done.returncode != 0 or not last:
-        why = _reason(done.stderr.decode("utf-8", "replace"))
-        if why.startswith(_CANNOT_BE_ASKED):
-            return Unknown(f"the vLLM installed here cannot be asked about this model ({why})")
-        return Unknown(f"vLLM refuses the configuration: {why}")
+        except child.NoAnswer as fault:
+            why = _reason(fault.stderr)
+            if why.startswith(_CANNOT_BE_ASKED):
+                return Unknown(f"the vLLM installed here cannot be asked about this model ({why})")
+            return Unknown(f"vLLM refuses the configuration: {why}")
     try:
-        return msgspec.json.decode(last[0], type=Introspection)
+        return msgspec.json.decode(last, type=Introspection)
     except (msgspec.DecodeError, msgspec.ValidationError) as fault:
         return Unknown(f"vLLM's answer was not understood: {fault}")
 

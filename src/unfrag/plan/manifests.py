@@ -7,6 +7,7 @@ import re
 import shlex
 
 from unfrag.errors import UsageError
+from unfrag.flags.quote import for_compose, for_supervisor, for_systemd
 from unfrag.system.templates import render
 
 KINDS = ("supervisor", "systemd", "compose", "kubernetes")
@@ -57,12 +58,12 @@ def _json(value: object) -> str:
 
 def _compose(words: list[str]) -> str:
     """A list for a compose file, where ``$`` starts a variable."""
-    return _json([word.replace("$", "$$") for word in words])
+    return _json([for_compose(word) for word in words])
 
 
 def _supervisor(words: list[str]) -> str:
     """A command for supervisord, where ``%`` starts an expansion."""
-    return shlex.join(words).replace("%", "%%")
+    return for_supervisor(shlex.join(words))
 
 
 def _systemd(words: list[str]) -> str:
@@ -71,7 +72,7 @@ def _systemd(words: list[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    word = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    word = for_systemd(word.replace("\\", "\\\\"))
     if re.search(r"[\s\"';]", word):
         return '"' + word.replace('"', '\\"') + '"'
     return word

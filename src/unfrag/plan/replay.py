@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.flags import vllm_version
+from unfrag.plan import child
 
 _TIMEOUT_SECONDS = 600
 UNIT = 512  # tokens behind one hash id of a trace in Mooncake's format
@@ -68,19 +65,14 @@ def run(load: Load) -> Replay:
     if load.tokens < UNIT:
         raise UsageError(f"the pool holds {load.tokens} tokens, less than one unit of a trace ({UNIT})")
     request = {**msgspec.structs.asdict(load), "trace": str(load.trace), "unit": UNIT}
-    command = [sys.executable, "-m", "unfrag.engine.replay", json.dumps(request)]
-    quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_PLUGINS": ""}
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False, env=os.environ | quiet
-        )
-    except subprocess.TimeoutExpired:
+        answer = child.ask("unfrag.engine.replay", request, _TIMEOUT_SECONDS)
+    except TimeoutError:
         raise NotEnoughEvidence(f"the replay took longer than {_TIMEOUT_SECONDS} s; take a part of the trace") from None
-    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-    if done.returncode != 0 or not lines:
-        why = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise NotEnoughEvidence(f"the replay failed: {why[0][:200] if why else 'no reason given'}")
-    found = msgspec.json.decode(lines[-1], type=Replay)
+    except child.NoAnswer as fault:
+        why = fault.stderr.strip().splitlines()[-1:]
+        raise NotEnoughEvidence(f"the replay failed: {why[0][:200] if why else 'no reason given'}") from None
+    found = msgspec.json.decode(answer, type=Replay)
     if not sum(instance.requests for instance in found.instances):
         raise NotEnoughEvidence(f"{load.trace} holds no request in Mooncake's format (timestamp, lengths, hash_ids)")
     return found

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 from unfrag.errors import NeverReady, NotEnoughEvidence
 from unfrag.flags.line import change_flags
+from unfrag.flags.quote import for_supervisor
 from unfrag.launchers.supervisor.program import SupervisorProgram
 from unfrag.launchers.supervisor.rpc import Supervisord
 from unfrag.rig import environment, gpu_defaults
@@ -117,11 +118,11 @@ class Rig:
             raise NotEnoughEvidence(f"{model} is not a model folder: it has no config.json")
         command = change_flags(environment.command(model, self.port), self._flags)
         env = environment.environment(self._ranks) | self._env
-        pairs = ",".join(f'{name}="{_escape(value)}"' for name, value in env.items())
+        pairs = ",".join(f'{name}="{for_supervisor(value)}"' for name, value in env.items())
         self.config.parent.mkdir()
         self.config.write_text(
             f"[program:{PROGRAM}]\n"
-            f"command={_escape(command)}\n"
+            f"command={for_supervisor(command)}\n"
             f"environment={pairs}\n"
             f"directory={self.folder}\n"
             "autostart=true\n"
@@ -165,7 +166,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _escape(text: str) -> str:
-    return text.replace("%", "%%")

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from unfrag.errors import NotEnoughEvidence, UsageError
 from unfrag.flags.line import must_be_short
+from unfrag.flags.quote import for_compose
 from unfrag.launchers import LONGEST_LOG, Edit, LaunchSpec, Status
 from unfrag.launchers.compose import yaml_file
 from unfrag.launchers.process import address
@@ -79,7 +80,7 @@ class ComposeService:
 
         A command that was one text stays one: compose fills in its variables before it is split.
         """
-        command = edit.of(spec.command, lambda value: value.replace("$", "$$"))
+        command = edit.of(spec.command, for_compose)
         if command == spec.command:
             return spec.content
         yaml = YAML(pure=True)

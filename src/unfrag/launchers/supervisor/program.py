@@ -10,6 +10,7 @@ from typing import Any
 
 from unfrag.errors import NotEnoughEvidence, UnfragError, UsageError
 from unfrag.flags.line import must_be_short
+from unfrag.flags.quote import for_supervisor
 from unfrag.launchers import Edit, LaunchSpec, Status
 from unfrag.launchers.process import address, command_of
 from unfrag.launchers.supervisor.choice import programs
@@ -67,9 +68,7 @@ class SupervisorProgram:
             if value is not None and re.search(r"[\r\n]|\s[;#]", value):
                 raise UsageError(f"{flag}: a supervisor file cannot hold a line break, or a ; or # behind a space")
         must_be_startable(_text(spec.content), self._program)
-        text = self._place(spec.content).edited(
-            lambda command: edit.of(command, lambda value: value.replace("%", "%%"))
-        )
+        text = self._place(spec.content).edited(lambda command: edit.of(command, for_supervisor))
         return text.encode("utf-8", "surrogateescape")
 
     def warnings(self) -> list[str]:
