@@ -39,7 +39,7 @@ MAY_IMPORT = {
     | {"redaction", "server", *(f"doctor.{part}" for part in ("probes", "weigh", "words", "rules", "allowed"))},
     "reports": LOW | {"doctor", "doctor.words", "plan", "bench"},
     "apply": LOW | {"flags", "redaction", "server", "launchers", *DOCTOR},
-    "guard": LOW | {"server", "launchers", "apply", "reports", *DOCTOR},
+    "guard": LOW | {"flags", "server", "launchers", "apply", "reports", *DOCTOR},
     "rig": LOW | {"flags", "server", "launchers", "plan", "bench", "apply", *DOCTOR},
     "engine": {"units", "errors", "facts", "flags"},
     "cli": {"errors", "system", "flags", "redaction", "reports", "commands", "__version__"},
