@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -83,6 +84,7 @@ class World:
 
     def _in_the_child(self, words: tuple[str, ...], killed_at: int, write: int) -> int:
         os.environ["UNFRAG_STATE"] = str(self.folder / "state")
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a test session of several workers ignores it
         launcher = Fake(self, killed_at)
         Place.launcher = lambda place: launcher  # type: ignore[method-assign,assignment,return-value]
         rename = os.rename

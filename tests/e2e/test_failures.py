@@ -93,6 +93,7 @@ def test_a_killed_caller_takes_its_rig_along():
     supervisord.wait(40)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_left")
 def test_without_the_plugin_diagnose_says_how_to_enable_it():
     with Rig({"--num-gpu-blocks-override": "65"}, env={"VLLM_PLUGINS": ""}) as rig:

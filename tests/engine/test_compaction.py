@@ -101,6 +101,7 @@ def test_the_test_sees_copies_that_are_dropped(engine, monkeypatch):
     assert sum(broken[key] != plain[key] for key in plain) > REQUESTS // 6
 
 
+@pytest.mark.slow
 @STOCK_FIRST
 def test_the_test_sees_tables_that_are_not_replaced(engine, monkeypatch):
     plain = Run(engine).answers

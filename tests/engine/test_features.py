@@ -113,7 +113,7 @@ import sys, types
 version = types.ModuleType("vllm.version"); version.__version__ = "0.99.0"
 vllm = types.ModuleType("vllm"); vllm.__path__ = []; vllm.version = version
 sys.modules |= {"vllm": vllm, "vllm.version": version}
-from unfrag import own_flags
+from unfrag.flags import ours
 from unfrag.engine import plugin
 from unfrag.engine.vllm import features
 plugin.register()

@@ -103,6 +103,7 @@ def test_memory_that_cannot_be_read_is_null_and_the_server_lives():
         assert all(entry["weights_bytes"] > 0 for entry in entries)
 
 
+@pytest.mark.slow
 def test_a_worker_that_stands_still_ends_the_engine_within_vllms_own_limit_however_often_it_is_polled():
     """D3: without a limit of its own, a question kept the engine alive for ever."""
     with Rig(POOL, ranks=2, env={"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "10"}) as rig:

@@ -15,7 +15,7 @@ from unfrag.errors import UnfragError
 from unfrag.facts.memory_stats import Pool
 from unfrag.facts.values import Unknown
 from unfrag.launchers.compose.service import ComposeService, yaml_file
-from unfrag.launchers.supervisor.program import ini
+from unfrag.launchers.supervisor import ini
 from unfrag.plan import architecture, cards, flags, search, workload
 from unfrag.plan.estimate import Choice
 from unfrag.server import health

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unfrag.doctor.diagnosis import Diagnosis
     from unfrag.launchers.place import Place
 
-_REMARK = re.compile(r"\s+#\s")
+_REMARK = re.compile(r"\s#\s")
 _RESTART = re.compile(r"restart(?: the (?:\w+ )?server)?(?=$|[:;, ])(?! the | them\b| it\b)[:;, ]*")
 _OURS = re.compile(r"unfrag (?:diagnose|capture|flush|bench|restart|guard)\b")
 _OPEN = re.compile(r"\b[A-Z]\b|…|\.\.\.|[{}<>]$")  # something is to be filled in
@@ -32,7 +32,7 @@ def as_commands(found: Diagnosis, place: Place) -> Diagnosis:
 
 def command(fix: str, place: Place) -> str:
     """One fix; what is no command of ours stays as it is."""
-    words, *remark = _REMARK.split(fix, maxsplit=1)
+    words, *remark = (part.strip() for part in _REMARK.split(fix, maxsplit=1))
     behind = f"   # {remark[0]}" if remark else ""
     if _are_flags(words):
         return f"unfrag apply {place} -- {words}{behind}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unfrag.commands import Command
 
 _NARROWEST = 30
-_REMARK = re.compile(r"(?P<command>\s*unfrag .*?\S)\s{3,}(?P<remark>\S.*)")
+_REMARK = re.compile(r"^(?P<command>\s*+unfrag .*?\S)\s{3,}+(?P<remark>\S.*)")
 _HEAD = "unfrag finds, fixes and guards the GPU memory of large-language-model servers."
 _EXAMPLES = """\
 examples:

@@ -54,7 +54,7 @@ CHUNKED = {**NO_PREFIX_CACHE, "max_num_batched_tokens": 256}
 
 @pytest.mark.parametrize(
     ("number", "more"),
-    [(16, {}), pytest.param(100, {}, marks=pytest.mark.slow), pytest.param(30, CHUNKED, marks=pytest.mark.slow)],
+    [(12, {}), pytest.param(100, {}, marks=pytest.mark.slow), pytest.param(30, CHUNKED, marks=pytest.mark.slow)],
 )
 def test_requests_over_ten_prefixes_are_the_same_and_hardly_routed(number, more):
     asked = prompts(number)

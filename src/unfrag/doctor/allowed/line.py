@@ -14,7 +14,7 @@ _TOKEN = re.compile(_MARK.pattern + "|" + phrases.SPLIT.pattern)
 _GIVES = re.compile(r"[\"'`]?\s{0,4}[:=]\s{0,4}[\"'`\[(]?")
 _SPACE = re.compile(r"[ \t(\[#=]{1,3}")
 _LETTERS = re.compile(r"[^\W\d_]+")
-_PINNED = re.compile(r"[ \t]{0,40}(?:[=~<>!]=?=?|[ \t])[ \t]{0,40}v?\d{1,4}\.\d")
+_PINNED = re.compile(r"(?:[ \t]{0,40}+[=~<>!]=?=?[ \t]{0,40}+|[ \t]{1,80}+)v?\d{1,4}\.\d")
 _LONGEST, _SUFFIX = 4_000, 2
 _SHORT_NUMBER, _KEYS_NUMBER, _SIZE, _CARD = 4, 6, 16, 2  # digits
 _ENDS = ".:*!?"
