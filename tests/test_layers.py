@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "server": LOW | {"flags", "redaction"},
     "launchers": LOW | {"flags", "redaction", "server"},
     "doctor.probes": LOW | {"flags", "server", "launchers"},
-    "bench": LOW | {"redaction", "server", "doctor.probes", "reports"},
+    "bench": LOW | {"redaction", "server", "doctor.probes"},
     "plan": LOW | {"flags", "server", "bench"},
     "doctor.collect": LOW | {"flags", "server", "launchers", "doctor.probes"},
     "doctor.allowed": LOW | {"flags", "redaction", "doctor.probes"},

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from unfrag.apply.change import Change, Check
     from unfrag.apply.no_worse import Before
     from unfrag.apply.program import Program
-    from unfrag.bench.around import Around
+    from unfrag.commands.around import Around
     from unfrag.launchers import Launcher
 
 NAME = "apply"
@@ -183,7 +183,7 @@ def _checks(before: Before | None, expected: int | None) -> list[Check]:
 
 
 def _around(planned: Change, prompts: int) -> Around:
-    from unfrag.bench.around import Around
+    from unfrag.commands.around import Around
     from unfrag.reports import err
 
     return Around(planned.spec.url, prompts, err().print)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from unfrag.doctor.rules import oom
-from unfrag.doctor.weigh import evidence
+from unfrag.doctor.weigh import evidence, oom
 from unfrag.facts.memory_stats import Pool, Rank
 from unfrag.facts.values import Unknown
 from unfrag.units import size

@@ -22,7 +22,7 @@ TimeOfDay = Annotated[
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Seconds, blocks and shares at which something is done. ``data/policies/article.toml`` has the article's own."""
+    """Seconds, blocks and shares at which something is done. ``policies/article.toml`` has the article's own."""
 
     interval: Interval = 5.0
     start_seconds: Seconds = 900.0

@@ -37,7 +37,8 @@ class Card(msgspec.Struct, frozen=True):
 def find(name: str) -> Card | None:
     """The card that a name like "NVIDIA H100 80GB HBM3" or "4090d" means; None for an unknown one."""
     said = _plain(name[:_LONGEST_NAME])
-    return next((card for card in known() if _plain(card.name) in said), None)
+    inside = [card for card in known() if _plain(card.name) in said]
+    return max(inside, key=lambda card: len(_plain(card.name)), default=None)  # a GH200 is no H200
 
 
 def named(name: str | None, gib: float | None) -> Card:

@@ -23,7 +23,7 @@ _DIGITS = 6
 
 @cache
 def _parts() -> dict[str, frozenset[str]]:
-    """The parts of ``data/names.txt``."""
+    """The parts of ``names.txt``."""
     found: dict[str, set[str]] = {}
     part = ""
     for line in resources.text("unfrag.doctor.allowed", "names.txt").splitlines():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from unfrag.doctor.rules import oom
-from unfrag.doctor.weigh import evidence
+from unfrag.doctor.weigh import evidence, oom
 from unfrag.doctor.weigh.judged import judged
 from unfrag.facts.log import Log
 from unfrag.facts.memory_stats import Pool

@@ -6,8 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from unfrag.doctor.rules import oom
-from unfrag.doctor.weigh import evidence
+from unfrag.doctor.weigh import evidence, oom
 from unfrag.doctor.weigh.judged import judged
 from unfrag.facts.snapshot import Gpus, Launch
 from unfrag.units import size

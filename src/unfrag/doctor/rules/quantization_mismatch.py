@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unfrag.doctor.rules import oom
-from unfrag.doctor.weigh import evidence
+from unfrag.doctor.weigh import evidence, oom
 from unfrag.doctor.weigh.judged import judged
 from unfrag.units import size
 

@@ -1,7 +1,7 @@
 """Writes what is publicly known of vLLM's words: the messages it prints, and the pieces its identifiers are made of.
 
 ``python -m unfrag.engine.vllm.vocabulary src/unfrag/doctor/allowed`` reads the installed sources, without importing them, and
-writes ``messages-VERSION.txt``, ``pieces-VERSION.txt`` and ``packages-VERSION.txt``: the data of ``unfrag/allowed``.
+writes ``messages-VERSION.txt``, ``pieces-VERSION.txt`` and ``packages-VERSION.txt``: the data of ``unfrag.doctor.allowed``.
 """
 
 from __future__ import annotations
