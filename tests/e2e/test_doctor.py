@@ -136,7 +136,7 @@ def test_preemptions_under_a_pool_that_lets_too_many_in(crowded):
     assert ["preemption_thrash" in causes for causes in worse] == [True, False, False]
     found = finding(crowded, "preemption_thrash")
     assert found is not None
-    assert found.fixes[0].startswith("--max-num-seqs")
+    assert "--max-num-seqs" in found.fixes[0]
     (card,) = diagnosed(crowded).ledger
     assert sum(line.bytes for line in card.lines) == card.total_bytes
 
