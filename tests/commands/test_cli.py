@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from unfrag.cli import main
+from tests.commands.running import run
 from unfrag.commands import target
 
 
@@ -15,15 +15,6 @@ def dead_url():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-def run(capsys, *words):
-    try:
-        code = main(list(words))
-    except SystemExit as ended:
-        code = ended.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["diagnose", "--nonsense"], ["flush", "x"], ["compare"], []])

@@ -6,19 +6,11 @@ import re
 
 import pytest
 
-from unfrag.cli import _parser, main
+from tests.commands.running import run
+from unfrag.cli import _parser
 from unfrag.commands import COMMANDS, GROUPS
 
 VERBS = [command.NAME for command in COMMANDS]
-
-
-def run(capsys, *words):
-    try:
-        code = main(list(words))
-    except SystemExit as ended:
-        code = ended.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_without_a_verb_the_help_is_shown_and_it_is_a_mistake(capsys):

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from unfrag.cli import main
+from tests.commands.running import run
 from unfrag.commands import target
 
 TOO_LONG = (
@@ -33,15 +33,6 @@ def file(tmp_path, port):
     line = f"vllm serve /m --max-model-len 16384 --port {port}"
     path.write_text(f"[program:glm]\ncommand={line}\nstdout_logfile=%(here)s/%(program_name)s.log\n")
     return path
-
-
-def run(capsys, *words):
-    try:
-        code = main(list(words))
-    except SystemExit as ended:
-        code = ended.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_a_supervisor_file_alone_is_enough(capsys, file, port):

@@ -18,6 +18,7 @@ from tests.waiting import until
 from unfrag import cli
 from unfrag.apply.no_worse import Before
 from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor.probes import launch
 from unfrag.doctor.rules import load_thresholds
 from unfrag.errors import NeverReady
 from unfrag.rig import environment
@@ -35,9 +36,13 @@ sys.stdin.read()
 """
 
 
+def looked_at(rig):
+    line = launch.of_text(rig.launcher.read().command, str(rig.config))
+    return collect.live(collect.Asked(rig.url, rig.log, launch=line))
+
+
 def diagnosed(rig):
-    snapshot = collect.live(collect.Asked(rig.url, rig.log, rig.config))
-    return diagnosis.diagnose(snapshot, rules.load_thresholds())
+    return diagnosis.diagnose(looked_at(rig), rules.load_thresholds())
 
 
 def finding(rig, cause):
@@ -161,8 +166,7 @@ def test_an_engine_that_stands_still_then_one_that_is_killed(crowded):
         thresholds["engine_stalled"]["age_seconds"] = 3
 
         def stalled():
-            snapshot = collect.live(collect.Asked(crowded.url, crowded.log, crowded.config))
-            found = diagnosis.diagnose(snapshot, thresholds).findings
+            found = diagnosis.diagnose(looked_at(crowded), thresholds).findings
             return found and found[0].cause == "engine_stalled" and found[0]
 
         assert "not finished a step" in until(stalled).summary

@@ -104,6 +104,14 @@ class History:
         write_atomically(self.folder / kept.id / "record.json", msgspec.json.encode(record), private=True)
         return record
 
+    def mark_taken_back(self, kept: Kept) -> Kept:
+        """The file from before this change stands there: it, and all that was applied after it, the oldest last."""
+        changes = [one for one in self.all() if (one.path, one.program) == (kept.path, kept.program)]
+        for later in reversed(since(kept, changes)[1:]):
+            if later.state == "applied":
+                self.mark(later, "rolled back")
+        return self.mark(kept, "rolled back")
+
     def before(self, kept: Kept) -> bytes:
         """The bytes from before the change. Raises UsageError: they are not what was kept."""
         return self._content(kept, "before", kept.before_sha256)
@@ -143,13 +151,18 @@ def left_by(changes: list[Kept]) -> str | None:
     return newest.after_sha256 if newest.state == "applied" else newest.before_sha256
 
 
+def since(kept: Kept, changes: list[Kept]) -> list[Kept]:
+    """This change and those after it."""
+    return changes[[one.id for one in changes].index(kept.id) :]
+
+
 def edited_after(kept: Kept, changes: list[Kept]) -> Kept | None:
     """The first later change that began with bytes which no change from ``kept`` on had left: somebody's own edit.
 
     Going to what stood in the file at ``kept`` would lose it.
     """
     known = {kept.before_sha256, kept.after_sha256}
-    for later in changes[[one.id for one in changes].index(kept.id) + 1 :]:
+    for later in since(kept, changes)[1:]:
         if later.before_sha256 not in known:
             return later
         known |= {later.after_sha256}

@@ -31,9 +31,8 @@ def rollback(program: Program, kept: Kept) -> None:
     content = history.before(kept)
     with only_one(launcher.read().path):
         spec = launcher.read()
-        changes = _untouched_since(spec, kept, history)
+        _must_be_untouched_since(spec, kept, history)
         was_healthy = program.is_healthy()
-        later = changes[[one.id for one in changes].index(kept.id) :]
         history.mark(kept, "going back")
         put_back(spec.path, content)
         failed: BaseException | None = None
@@ -43,9 +42,7 @@ def rollback(program: Program, kept: Kept) -> None:
             if was_healthy:
                 _stay(program, spec, kept, fault)
             failed = fault
-        for one in reversed(later):  # what stands in the file now is marked last
-            if one.state == "applied" or one.id == kept.id:
-                history.mark(one, "rolled back")
+        history.mark_taken_back(kept)
         if isinstance(failed, UnfragError):
             raise _down(program, failed, kept) from failed
         if failed is not None:
@@ -89,7 +86,7 @@ def forward(spec: LaunchSpec, kept: Kept, history: History) -> Change:
     """What a change wrote before it was taken back, as a change to be applied anew. Raises UsageError."""
     content = history.after(kept)
     if content != spec.content:
-        _untouched_since(spec, kept, history)
+        _must_be_untouched_since(spec, kept, history)
     return Change(spec, content, Edit(kept.flags, kept.removed))
 
 
@@ -99,8 +96,8 @@ def _down(program: Program, fault: UnfragError, kept: Kept) -> RollbackFailed:
     )
 
 
-def _untouched_since(spec: LaunchSpec, kept: Kept, history: History) -> list[Kept]:
-    """Every change of this program. Raises UsageError: somebody else's edit since ``kept`` would be lost."""
+def _must_be_untouched_since(spec: LaunchSpec, kept: Kept, history: History) -> None:
+    """Raises UsageError: somebody else's edit since ``kept`` would be lost."""
     changes = history.of(spec.path, spec.program)
     edited = ""
     if digest(spec.content) != left_by(changes):
@@ -112,4 +109,3 @@ def _untouched_since(spec: LaunchSpec, kept: Kept, history: History) -> list[Kep
             f"{spec.path} was edited {edited}, and that would be lost: nothing was changed. Edit it by hand; what "
             "stood there is under its id in the folder of changes, which --list names"
         )
-    return changes

@@ -85,11 +85,8 @@ class Left:
 
     @property
     def cut(self) -> str:
-        return (
-            f"{self.kept.id} was cut short"
-            if self.kept.state == "pending"
-            else (f"the rollback of {self.kept.id} was cut short")
-        )
+        what = "" if self.kept.state == "pending" else "the rollback of "
+        return f"{what}{self.kept.id} was cut short"
 
     @property
     def would(self) -> str:
@@ -133,7 +130,9 @@ def under_way(launcher: Launcher) -> UnderWay | None:
     """For who only watches. Raises UsageError: the server's file cannot be read."""
     spec, history = launcher.read(), History()
     kept = unfinished(spec, history)
-    if kept is not None and is_held(spec.path.resolve().parent):
+    if kept is None:
+        return None
+    if is_held(spec.path.resolve().parent):
         return UnderWay(kept, cut_short=False)
     kept = unfinished(spec, history)  # it may just have come to its end
     return UnderWay(kept, cut_short=True) if kept is not None else None
@@ -211,13 +210,8 @@ def _finished(program: Program, found: Left) -> Ended:
 
 
 def _gone(program: Program, found: Left) -> Ended:
-    """The file of the rollback stands there: all that it took back is marked, the oldest last."""
-    kept, history = found.kept, program.history
-    changes = history.of(Path(kept.path), kept.program)
-    for later in reversed(changes[[one.id for one in changes].index(kept.id) + 1 :]):
-        if later.state == "applied":
-            history.mark(later, "rolled back")
-    kept = history.mark(kept, "rolled back")
+    """The file of the rollback stands there."""
+    kept = program.history.mark_taken_back(found.kept)
     if found.end == "start":
         try:
             program.rescue()

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.asked import asked, must_be_right, planned_change
+from unfrag.commands.asked import asked, planned_change, right
 from unfrag.commands.changes import (
     add_change_arguments,
     end_unfinished,
@@ -76,14 +76,14 @@ def run(args: argparse.Namespace) -> int:
     program, say = program_named(args), err().print
     launcher = program.launcher
     given, expected = asked(args, launcher)
-    must_be_right(program, given, args)  # a wrong flag ends here, before anything is touched
+    first = right(program, given, args)  # a wrong flag ends here, before anything is touched
     if args.dry_run:
         left = tell_unfinished(program)
         if left is not None and left.file(program.history) is not None:
             return would_end(program, left, args)
-    else:
-        end_unfinished(program)
-    planned, notes = planned_change(program, given, args)
+    elif end_unfinished(program) is not None:
+        first = None
+    planned, notes = first or planned_change(program, given, args)
     for note in notes:
         say(note, markup=False)
     diff = planned.diff()

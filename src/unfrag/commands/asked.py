@@ -41,7 +41,7 @@ def asked(args: argparse.Namespace, launcher: Launcher) -> tuple[dict[str, str |
         raise UsageError("--redo makes an earlier change once more, as it was: leave out flags, --plan and --unset")
     if not wanted and not args.unset and not args.redo:
         how = "nothing to change: put flags behind --, name a plan with --plan, or a flag with --unset"
-        raise UsageError(sentences(how, _repairs(launcher, args)) if _repairs(launcher, args) else how)
+        raise UsageError(sentences(how, _repairs(launcher, args)))
     return wanted, expected
 
 
@@ -66,12 +66,16 @@ def _shown(flag: str, value: str) -> str:
     return TAKEN if is_secret(flag) else value
 
 
-def must_be_right(program: Program, given: dict[str, str | None], args: argparse.Namespace) -> None:
-    """Raises UsageError: there is no such change to be made once more, or this vLLM does not take the flags."""
+def right(program: Program, given: dict[str, str | None], args: argparse.Namespace) -> tuple[Change, list[str]] | None:
+    """The change as far as it can be planned before anything is touched; None: what was made before shows it later.
+
+    Raises:
+        UsageError: there is no such change to be made once more, or this vLLM does not take the flags.
+    """
     if args.redo:
         _on_record(program, args)
-    else:
-        planned_change(program, given, args)
+        return None
+    return planned_change(program, given, args)
 
 
 def planned_change(

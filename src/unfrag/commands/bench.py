@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unfrag.commands.numbers import count, seconds
 from unfrag.commands.options import add_json, add_out
-from unfrag.commands.target import add_target, other_scheme, url
+from unfrag.commands.target import add_target, url
 
 if TYPE_CHECKING:
     import argparse
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.reports import err, out, print_json
     from unfrag.reports.text.comparison import table
     from unfrag.reports.text.progress import measuring
-    from unfrag.server.client import Server
+    from unfrag.server.client import Server, other_scheme
     from unfrag.system.files import must_be_writable
 
     path = args.out or Path(f"unfrag-bench-{args.label.replace('/', '-')}.json")

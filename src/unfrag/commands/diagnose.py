@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         render(found, out(), spoken)
     if found.verdict == "unknown":
-        why = diagnosis.diagnose(snapshot, thresholds).why  # an error is said in English, whole
+        # An error is said in English, whole.
+        why = found.why if spoken == "en" else diagnosis.diagnose(snapshot, thresholds).why
         raise NotEnoughEvidence(evidence.what_next(args, snapshot, why))
     return diagnosis.exit_code(found, args.fail_on)
 

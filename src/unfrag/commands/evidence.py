@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unfrag.commands.target import PLACES, add_target, is_named, launcher_named, other_scheme, place, url
+from unfrag.commands.target import PLACES, add_target, is_named, launcher_named, place, url, url_at
 from unfrag.commands.thresholds import add_thresholds
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _at_its_place(args: argparse.Namespace, follow: bool) -> tuple[Launch | Unkn
 
     launcher = launcher_named(args)
     spec = launcher.read()
-    args.url = url(args)
+    args.url = args.url if args.url is not None else url_at(spec)
     silence = None
     if args.log is None:
         found = _log_of(launcher, follow)
@@ -148,6 +148,8 @@ def what_next(args: argparse.Namespace, snapshot: Snapshot, why: str) -> str:
         return f"{snapshot.target}: {why}; add health.json or the whole log.txt"
     if not snapshot.silent:
         return f"{snapshot.target}: {why}; give its log with --log"
+    from unfrag.server.client import other_scheme
+
     asked = f"{url(args)} cannot be asked: {_why(snapshot)}{other_scheme(url(args))}"
     if args.log is None:
         return f"{asked}; is it up, and is that its port? Give --log or --evidence too"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unfrag.commands.options import add_dry_run, add_json
-from unfrag.commands.target import add_target, other_scheme, url
+from unfrag.commands.target import add_target, url
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from unfrag.errors import NotEnoughEvidence
     from unfrag.facts.memory_stats import Pool
     from unfrag.reports import out, print_json
-    from unfrag.server.client import Server
+    from unfrag.server.client import Server, other_scheme
 
     address = url(args)
     with Server(address) as server:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from unfrag.launchers import Launcher
+    from unfrag.launchers import Launcher, LaunchSpec
     from unfrag.launchers.place import Place
 
 URL = "http://127.0.0.1:8000"
-_TLS_SECONDS = 1.0
 PLACES = ("config", "unit", "compose")
 
 
@@ -88,40 +87,21 @@ def launcher_named(args: argparse.Namespace) -> Launcher:
     return launcher
 
 
-def other_scheme(address: str) -> str:
-    """What to add to "it does not answer" where a server speaks TLS at an http address; else nothing."""
-    import socket
-    import ssl
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(address)
-    if parts.scheme != "http" or parts.hostname is None:
-        return ""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((parts.hostname, parts.port or 80), _TLS_SECONDS) as plain,
-            context.wrap_socket(plain),
-        ):
-            return f"; the server speaks https: try https{address.removeprefix('http')}"
-    except (OSError, ValueError):
-        return ""
-
-
 def url(args: argparse.Namespace) -> str:
     """The server's address: the one that is given, that of its place, or the usual one.
 
     Raises:
         UsageError: its place cannot be read, or leaves the port to a variable while it does not run.
     """
-    from unfrag.errors import UsageError
-
     if args.url is not None:
         return str(args.url)
-    if not is_named(args):
-        return URL
-    spec = launcher_named(args).read()
+    return url_at(launcher_named(args).read()) if is_named(args) else URL
+
+
+def url_at(spec: LaunchSpec) -> str:
+    """The address of a server at a place. Raises UsageError: the place leaves the port to a variable."""
+    from unfrag.errors import UsageError
+
     if not spec.url:
         raise UsageError(f"the port of {spec.program} is a variable, and it does not run: name it with --url")
     return spec.url

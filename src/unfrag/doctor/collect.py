@@ -15,7 +15,6 @@ from unfrag.facts.log import Log
 from unfrag.facts.memory_stats import Pool
 from unfrag.facts.snapshot import Gpus, Isolation, Launch, Metrics, Snapshot
 from unfrag.facts.values import NO_ANSWER, NOT_GIVEN, Unknown
-from unfrag.launchers.supervisor.choice import USUAL
 from unfrag.server import health, metrics
 from unfrag.system.decode import decoded
 from unfrag.system.network import is_here
@@ -35,8 +34,6 @@ class Asked(msgspec.Struct, frozen=True):
 
     url: str
     log: Path | Unknown | None = None
-    config: Path | None = None
-    """The supervisor file of a program with the usual name; ``launch`` for any other."""
     allocator: Path | None = None
     expected_cards: int | None = None
     otherwise: str | None = None
@@ -113,9 +110,7 @@ def _cards() -> Gpus | Unknown:
 
 
 def _launch(asked: Asked) -> Launch | Unknown:
-    if asked.launch is not None:
-        return asked.launch
-    return launch.of_supervisor(asked.config, USUAL) if asked.config else launch.of_server(asked.url)
+    return asked.launch if asked.launch is not None else launch.of_server(asked.url)
 
 
 def evidence(folder: Path) -> Snapshot:

@@ -22,6 +22,7 @@ from unfrag.bench.result import Result
 from unfrag.bench.run import BenchPlan, bench
 from unfrag.bench.workload import Workload, generate
 from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor.probes import launch
 from unfrag.errors import NotEnoughEvidence
 from unfrag.facts.memory_stats import Pool
 from unfrag.launchers import Edit
@@ -166,7 +167,9 @@ def _diagnosed_under_load(rig: Rig, every_seconds: float = 5.0) -> Iterator[list
 
     def look() -> None:
         while not done.wait(every_seconds):
-            snapshot = collect.live(collect.Asked(rig.url, rig.log, rig.config))
+            snapshot = collect.live(
+                collect.Asked(rig.url, rig.log, launch=launch.of_text(rig.launcher.read().command, str(rig.config)))
+            )
             found.append(diagnosis.diagnose(snapshot, thresholds))
 
     thread = threading.Thread(target=look, name="diagnose", daemon=True)

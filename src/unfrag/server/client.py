@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, urlsplit
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from unfrag.facts.snapshot import Metrics
 
 TIMEOUT_SECONDS = 2.0
+_TLS_SECONDS = 1.0
 _LARGEST_BODY = 8 << 20
 _REDIRECTS = 3
 _LONGEST_URL = 2000
@@ -54,6 +57,7 @@ class Server:
     def __init__(self, url: str, key: str | None = None) -> None:
         parts = address(url)
         self.url = url
+        self._first: dict[str, Any] | None = None
         self._http = httpx.Client(
             base_url=url,
             timeout=TIMEOUT_SECONDS,
@@ -167,13 +171,19 @@ class Server:
         return self._http.post("/v1/completions", json=body, timeout=seconds)
 
     def _first_model(self) -> dict[str, Any] | Unknown:
+        """Asked until it is known, and then no more."""
+        if self._first is not None:
+            return self._first
         try:
             first = decoded(self._good("/v1/models"), "it")["data"][0]
         except _Faulty as fault:
             return Unknown(str(fault))
         except (UsageError, LookupError, TypeError):
             first = None
-        return first if isinstance(first, dict) else Unknown("/v1/models does not answer as OpenAI's API does")
+        if not isinstance(first, dict):
+            return Unknown("/v1/models does not answer as OpenAI's API does")
+        self._first = first
+        return first
 
     def _post(self, path: str, seconds: float, **what: Any) -> httpx.Response:
         try:
@@ -234,6 +244,23 @@ def parts_of(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if good else None
+
+
+def other_scheme(address: str) -> str:
+    """What to add to "it does not answer" where a server speaks TLS at an http address; else nothing."""
+    parts = urlsplit(address)
+    if parts.scheme != "http" or parts.hostname is None:
+        return ""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 80), _TLS_SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return f"; the server speaks https: try https{address.removeprefix('http')}"
+    except (OSError, ValueError):
+        return ""
 
 
 def _own_token() -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
 import secrets
 import stat
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfrag.errors import UsageError
@@ -15,7 +17,6 @@ from unfrag.system.handles import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LARGEST = 16 << 20  # of a file that is read as a whole
 _KEPT_ATTRIBUTES = ("user.", "system.posix_acl_access", "security.selinux")
@@ -143,6 +144,14 @@ def put_back(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     else:
         path.unlink(missing_ok=True)
+
+
+def spool_file() -> Path:
+    """An empty file for this user alone that is gone when the program ends."""
+    handle, name = tempfile.mkstemp(prefix="unfrag-log-")
+    os.close(handle)
+    atexit.register(Path(name).unlink, missing_ok=True)
+    return Path(name)
 
 
 def must_be_writable(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How a server was started: its running process, its supervisor program, what its log printed, or pasted text.
+"""How a server was started: its running process, what its log printed, or pasted text.
 
 Pasted text may be a shell line, a docker command, Python (``LLM(model=…)``), a compose or systemd file, or prose.
 """
@@ -12,17 +12,13 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from unfrag.errors import UnfragError
 from unfrag.facts.snapshot import Launch
 from unfrag.facts.values import Unknown
 from unfrag.flags.engines import in_vllm
 from unfrag.flags.line import read_flags
-from unfrag.launchers.supervisor.program import SupervisorProgram
 from unfrag.system.network import is_here
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from unfrag.facts.log import Log
 
 _LONGEST = 64_000
@@ -75,14 +71,6 @@ def of_log(log: Log) -> Launch | Unknown:
     """What a server printed of its own arguments at its last start."""
     said = log.last("arguments")
     return of_text(said.text, "log") if said is not None else Unknown("the log does not print the arguments")
-
-
-def of_supervisor(path: Path, program: str) -> Launch | Unknown:
-    """The ``command=`` of a supervisor program: what the server will be started with next."""
-    try:
-        return of_text(SupervisorProgram(path, program).read().command, str(path))
-    except UnfragError as fault:
-        return Unknown(str(fault))
 
 
 def of_server(url: str) -> Launch | Unknown:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import atexit
-import os
 import signal
 import subprocess
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unfrag.facts.values import Unknown
+from unfrag.system.files import spool_file
 from unfrag.system.session import Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SECONDS = 60.0
 
 
 def spooled(command: list[str]) -> Path | Unknown:
     """What it prints, on either stream, in a file for this user alone that is gone when the program ends."""
-    path = _file()
+    path = spool_file()
     try:
         with path.open("wb") as file:
             done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=_SECONDS, check=False)
@@ -31,7 +33,7 @@ def spooled(command: list[str]) -> Path | Unknown:
 
 def followed(command: list[str]) -> Path | Unknown:
     """The same of a command that does not end: the file grows until the program does."""
-    path = _file()
+    path = spool_file()
     try:
         with path.open("wb") as file:
             session = Session(command, stdout=file, stderr=subprocess.STDOUT)
@@ -39,10 +41,3 @@ def followed(command: list[str]) -> Path | Unknown:
         return Unknown(f"{' '.join(command[:2])}: {fault}")
     atexit.register(session.end, signal.SIGTERM, grace=2.0)
     return path
-
-
-def _file() -> Path:
-    handle, name = tempfile.mkstemp(prefix="unfrag-log-")
-    os.close(handle)
-    atexit.register(Path(name).unlink, missing_ok=True)
-    return Path(name)

@@ -14,7 +14,6 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern.replace("SIZE", _SIZE).replace(" ", r"\s*"), re.IGNORECASE)
 
 
-STARTS = re.compile(r"tried\s*to\s*allocate|out\s*of\s*memory|OutOfMemoryError", re.IGNORECASE)
 _ASKED = _compile(r"tried to allocate SIZE")
 _TOTAL = _compile(r"total capaci?ty of SIZE|SIZE total capacity|GPU has SIZE total")
 _FREE = _compile(r"of which SIZE is free|[;,] SIZE free")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import sys
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unfrag.errors import UsageError
+from unfrag.system.files import spool_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _LARGEST = 1 << 30  # bytes
 _STEP = 1 << 20
@@ -22,14 +23,13 @@ def spooled() -> Path:
     """
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("--log - reads stdin: pipe the log in, as in `journalctl -u vllm | unfrag diagnose --log -`")
-    handle, name = tempfile.mkstemp(prefix="unfrag-log-")
-    atexit.register(Path(name).unlink, missing_ok=True)
+    path = spool_file()
     try:
-        with os.fdopen(handle, "wb") as file:
+        with path.open("wb") as file:
             while block := sys.stdin.buffer.read(_STEP):
                 file.write(block)
                 if file.tell() > _LARGEST:
                     raise UsageError(f"stdin gives more than {_LARGEST >> 30} GiB; pipe in the last part of the log")
     except OSError as fault:
         raise UsageError(f"--log -: {fault.strerror}") from fault
-    return Path(name)
+    return path
