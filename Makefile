@@ -7,7 +7,7 @@ MOVED := test_no_token_changes_although_hundreds_of_blocks_move
 GPU_TESTS := "tests/engine/test_staged_writes.py::test_a_move_shares_no_buffer_with_a_write_that_is_not_read_yet[True]" "tests/engine/test_compaction.py::$(MOVED)[stock]"
 VERSIONS := 0.30.0 0.31.0 0.33.0
 VERSION_TESTS := tests/engine/test_features.py tests/engine/test_server.py tests/engine/test_pool.py tests/engine/test_compaction.py
-MATRIX_TESTS := tests/engine/test_compaction.py tests/engine/test_staged_writes.py tests/engine/test_pool_reading.py
+MATRIX_TESTS := tests/engine/test_compaction.py tests/engine/test_staged_writes.py tests/engine/test_pool_reading.py tests/engine/test_server.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
