@@ -1,8 +1,8 @@
 """What `unfrag guard` costs: memory, and CPU as a share of one core, with one live server and with a fleet.
 
-Real guards, each a process of its own on one core, on a real rig. CPU of a look is measured at a shorter interval (with
-as many diagnoses to a look as by default) and counted for looks 30 s apart. The fleet is many names of the one server,
-so every look is a real one. Prints JSON.
+Real guards, each a process of its own on one core, on a real rig. CPU of a poll is measured at a shorter interval (with
+as many diagnoses to a poll as by default) and counted for polls 30 s apart. The fleet is many names of the one server,
+so every poll is a real one. Prints JSON.
 
     python benchmarks/guard.py [--looks 120] [--targets 200] [--repeats 3]
 """
@@ -35,15 +35,15 @@ def main() -> None:
     args = parser.parse_args()
     with Rig({"--block-size": "32", "--num-gpu-blocks-override": "257"}) as rig:
         rig.wait_ready()
-        one = [_one(rig, args.looks) for _ in range(args.repeats)]
+        one = [_one(rig, args.polls) for _ in range(args.repeats)]
         many = [_many(rig, args.targets) for _ in range(args.repeats)]
-    looks_a_minute = 60 / Policy().interval
-    shares = [cpu * looks_a_minute / 60 for cpu, _ in one]
+    polls_a_minute = 60 / Policy().interval
+    shares = [cpu * polls_a_minute / 60 for cpu, _ in one]
     print(
         json.dumps(
             {
                 "one_target": {
-                    "cpu_seconds_a_look": _spread([cpu for cpu, _ in one]),
+                    "cpu_seconds_a_poll": _spread([cpu for cpu, _ in one]),
                     "share_of_a_core_at_30_s": _spread(shares),
                     "resident_mib": _spread([rss / 2**20 for _, rss in one]),
                 },
@@ -62,16 +62,16 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 4), "low": round(min(values), 4), "high": round(max(values), 4)}
 
 
-def _one(rig: Rig, looks: int) -> tuple[float, int]:
-    """(CPU seconds of a look, bytes resident at the end)."""
+def _one(rig: Rig, polls: int) -> tuple[float, int]:
+    """(CPU seconds of a poll, bytes resident at the end)."""
     with tempfile.TemporaryDirectory() as folder:
         place = ["--config", str(rig.config), "--server", rig.server]
         guard, process = _start(Path(folder), INTERVAL, place, 1)
         try:
             begun = process.cpu_times()
-            _after(process, looks * INTERVAL)
+            _after(process, polls * INTERVAL)
             spent = process.cpu_times()
-            return _cpu(spent) / looks - _cpu(begun) / looks, process.memory_info().rss
+            return _cpu(spent) / polls - _cpu(begun) / polls, process.memory_info().rss
         finally:
             guard.terminate()
             guard.wait()
@@ -95,7 +95,7 @@ def _many(rig: Rig, targets: int) -> tuple[float, int]:
 def _start(
     folder: Path, interval: float, words: list[str], targets: int
 ) -> tuple[subprocess.Popen[bytes], psutil.Process]:
-    """A guard after its first look at each of its targets."""
+    """A guard after its first poll of each of its targets."""
     policy = folder / "policy.toml"
     doctor = Policy().doctor_seconds / Policy().interval * interval
     policy.write_text(f'interval = {interval}\nnightly = ""\ndoctor_seconds = {doctor}\n')

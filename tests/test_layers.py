@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "doctor.allowed": LOW | {"flags", "redaction", "doctor.probes"},
     "doctor.weigh": LOW | {"flags", "plan"},
     "doctor.words": LOW | {"doctor.weigh"},
-    "doctor.rules": LOW | {"flags", "doctor.weigh", "doctor.words"},
+    "doctor.rules": LOW | {"flags", "doctor.weigh"},
     "doctor": LOW
     | {"redaction", "server", *(f"doctor.{part}" for part in ("probes", "weigh", "words", "rules", "allowed"))},
     "reports": LOW | {"doctor", "doctor.words", "plan", "bench"},

@@ -8,7 +8,7 @@ import pytest
 from unfrag import cli
 from unfrag.doctor.rules import RULES
 from unfrag.doctor.words import pages
-from unfrag.reports import Paper
+from unfrag.reports import SafeConsole
 from unfrag.reports.text.page import render
 
 PAGES = [(rule.CAUSE, name) for rule in RULES for name in ("en", "zh") if name == "en" or pages.has(rule.CAUSE, name)]
@@ -27,7 +27,7 @@ def of_the_page(cause, language):
 @pytest.mark.parametrize(("cause", "language"), PAGES)
 def test_no_word_is_lost_on_a_terminal(cause, language, width):
     text = io.StringIO()
-    render(pages.page(cause, language), Paper(file=text, width=width, force_terminal=True))
+    render(pages.page(cause, language), SafeConsole(file=text, width=width, force_terminal=True))
     assert letters(text.getvalue()) == of_the_page(cause, language)
     assert max(len(line) for line in re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue()).splitlines()) <= width
 

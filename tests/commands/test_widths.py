@@ -7,8 +7,9 @@ import re
 from tests.bench.test_result import repeat, result
 from unfrag.bench.compare import compare
 from unfrag.cli import main
-from unfrag.doctor import collect, diagnosis, rules
-from unfrag.reports import Paper
+from unfrag.doctor import collect, diagnosis
+from unfrag.doctor.rules.thresholds import load_thresholds
+from unfrag.reports import SafeConsole
 from unfrag.reports.text.comparison import table
 from unfrag.reports.text.diagnosis import render
 
@@ -25,11 +26,11 @@ def words(text):
 
 
 def papers():
-    return [Paper(file=io.StringIO(), width=width, highlight=False) for width in (80, 200)]
+    return [SafeConsole(file=io.StringIO(), width=width, highlight=False) for width in (80, 200)]
 
 
 def in_a_pipe():
-    return Paper(file=io.StringIO(), width=120, highlight=False, soft_wrap=True)
+    return SafeConsole(file=io.StringIO(), width=120, highlight=False, soft_wrap=True)
 
 
 def pytest_generate_tests(metafunc):
@@ -41,7 +42,7 @@ def pytest_generate_tests(metafunc):
 
 
 def test_a_diagnosis_is_whole_at_every_width(folder):
-    found = diagnosis.diagnose(collect.evidence(folder), rules.load_thresholds())
+    found = diagnosis.diagnose(collect.evidence(folder), load_thresholds())
     whole = in_a_pipe()
     render(found, whole)
     said = words(whole.file.getvalue())

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.snapshots import a_snapshot
-from unfrag.doctor import collect, diagnosis, ledger, rules
+from unfrag.doctor import collect, diagnosis, ledger
 from unfrag.doctor.probes import allocator, launch, nvidia_smi, series
 from unfrag.doctor.probes.log import parse
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.facts.snapshot import Gpus, Launch
 from unfrag.facts.values import NO_ANSWER, Unknown
 from unfrag.server import client, health, metrics
@@ -87,7 +88,7 @@ def _pages_are_read():
     """What the first diagnosis reads and compiles is not part of the time that an example may take."""
     started = launch.of_text("vllm serve m", "test")
     first = a_snapshot(log=parse("x"), gpus=nvidia_smi.parse("x"), launch=started, series=series.read("x"))
-    diagnosis.diagnose(first, rules.load_thresholds())
+    diagnosis.diagnose(first, load_thresholds())
 
 
 @pytest.mark.usefixtures("_pages_are_read")
@@ -97,7 +98,7 @@ def test_no_pasted_text_breaks_the_diagnosis(log, smi, line):
     snapshot = a_snapshot(
         log=parse(log), gpus=gpus, launch=started, series=series.read(smi), notes=parse(smi), cards=line
     )
-    found = diagnosis.diagnose(snapshot, rules.load_thresholds())
+    found = diagnosis.diagnose(snapshot, load_thresholds())
     for card in found.ledger or ():
         assert sum(part.bytes for part in card.lines) == card.total_bytes
 
@@ -159,7 +160,7 @@ def test_an_allocator_snapshot_says_what_a_request_would_meet(tmp_path, form):
     assert (holes.inactive_split_bytes, holes.largest_free_bytes) == (1 << 30, 64 << 20)
     assert (whole.inactive_split_bytes, whole.largest_free_bytes) == (0, 20 << 20)
     snapshot = a_snapshot(allocator=found)
-    assert diagnosis.diagnose(snapshot, rules.load_thresholds()).verdict == "allocator_fragmentation"
+    assert diagnosis.diagnose(snapshot, load_thresholds()).verdict == "allocator_fragmentation"
 
 
 def _served(handler):
@@ -220,10 +221,10 @@ def test_a_port_that_nobody_answers():
 )
 def test_evidence_that_is_no_file_or_no_text(tmp_path, name):
     (tmp_path / name).symlink_to("/dev/zero")
-    diagnosis.diagnose(collect.evidence(tmp_path), rules.load_thresholds())
+    diagnosis.diagnose(collect.evidence(tmp_path), load_thresholds())
     (tmp_path / name).unlink()
     (tmp_path / name).write_bytes(os.urandom(5000))
-    diagnosis.diagnose(collect.evidence(tmp_path), rules.load_thresholds())
+    diagnosis.diagnose(collect.evidence(tmp_path), load_thresholds())
 
 
 BOX = """\

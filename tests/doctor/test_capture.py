@@ -7,8 +7,9 @@ import pytest
 
 from tests import planted
 from unfrag import cli
-from unfrag.doctor import capture, collect, diagnosis, rules
+from unfrag.doctor import capture, collect, diagnosis
 from unfrag.doctor.allowed.log import allow_log
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.errors import UsageError
 from unfrag.redaction import redact
 
@@ -55,10 +56,10 @@ def bytes_of(ledger):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_it_reads_back_to_the_same_findings(tmp_path, case):
-    before = diagnosis.diagnose(collect.evidence(case), rules.load_thresholds())
+    before = diagnosis.diagnose(collect.evidence(case), load_thresholds())
     path = tmp_path / "one.unfrag.tar.gz"
     capture.pack(capture.files_of(capture.facts_of(collect.evidence(case)), "", case / "log.txt")[0], path)
-    after = diagnosis.diagnose(capture.read(path), rules.load_thresholds())
+    after = diagnosis.diagnose(capture.read(path), load_thresholds())
     assert [(f.id, f.confidence, f.severity) for f in after.findings] == [
         (f.id, f.confidence, f.severity) for f in before.findings
     ]

@@ -11,12 +11,13 @@ import msgspec
 import pytest
 
 from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor.rules.thresholds import load_thresholds
 
 HERE = Path(__file__).parent
 CASES = sorted(path for kind in ("cases", "threads") for path in (HERE / kind).iterdir() if path.is_dir())
 HEALTHY = sorted(path for path in (HERE / "healthy").iterdir() if path.is_dir())
 SHARED = Path(__file__).parents[3] / "shared" / "cases" / "doctor.jsonl"
-THRESHOLDS = rules.load_thresholds()
+THRESHOLDS = load_thresholds()
 FILES = {"log": "log.txt", "nvidia_smi": "nvidia_smi.txt", "metrics": "metrics.txt", "health": "health.json"}
 
 

@@ -9,17 +9,18 @@ from string import Formatter
 import pytest
 
 from tests.snapshots import a_snapshot
-from unfrag.doctor import collect, rules
+from unfrag.doctor import collect, diagnosis, rules
 from unfrag.doctor.probes.log import parse
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.doctor.weigh import dialect, evidence
 from unfrag.doctor.words import pages
 from unfrag.doctor.words.say import flags, say
-from unfrag.facts.finding import CERTAINTIES, CONFIDENCE, FlagChange
+from unfrag.facts.finding import CERTAINTIES, CONFIDENCE, SEVERITIES, FlagChange
 from unfrag.facts.snapshot import Launch
 
 HERE = Path(__file__).parent
 FOLDERS = sorted(path for kind in ("cases", "threads") for path in (HERE / kind).iterdir() if path.is_dir())
-THRESHOLDS = rules.load_thresholds()
+THRESHOLDS = load_thresholds()
 by_cause = pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.CAUSE)
 
 
@@ -55,7 +56,7 @@ def test_a_head_is_whole(rule):
     assert head.fixes
     assert all(text.strip() for text in (head.sentence, head.healthy, *head.seen.values()))
     assert all(bool(fix.do) != bool(fix.why) and (fix.do or fix.set) for fix in head.fixes.values())
-    assert head.severity in rules.SEVERITIES
+    assert head.severity in SEVERITIES
 
 
 @by_cause
@@ -163,12 +164,12 @@ def test_what_a_fix_changes_can_be_given_to_apply():
         "needed, which is larger than the available KV cache memory (9.41 GiB). Based on the available memory, the "
         "estimated maximum model length is 77072.\n"
     )
-    findings, _ = rules.judge_all(a_snapshot(log=log), THRESHOLDS)
+    findings, _ = diagnosis.judge_all(a_snapshot(log=log), THRESHOLDS)
     best = next(finding for finding in findings if finding.cause == "kv_pool_too_small")
     assert best.certainty == "proven"
     assert best.changes[:2] == (FlagChange(0, "--max-model-len", "77072"), FlagChange(1, "--kv-cache-dtype", "fp8"))
     sglang = Launch("python -m sglang.launch_server --model x", {}, "test")
-    findings, _ = rules.judge_all(a_snapshot(log=log, launch=sglang), THRESHOLDS)
+    findings, _ = diagnosis.judge_all(a_snapshot(log=log, launch=sglang), THRESHOLDS)
     best = next(finding for finding in findings if finding.cause == "kv_pool_too_small")
     assert best.changes[0] == FlagChange(0, "--context-length", "77072")
 
@@ -190,5 +191,5 @@ def test_flags_are_read_as_a_shell_reads_them(words, unset, found):
 
 def test_a_flag_that_was_refused_by_its_name_is_to_go():
     log = parse("vllm: error: unrecognized arguments: --no-such-flag\n")
-    findings, _ = rules.judge_all(a_snapshot(log=log), THRESHOLDS)
+    findings, _ = diagnosis.judge_all(a_snapshot(log=log), THRESHOLDS)
     assert findings[0].changes == (FlagChange(0, "--no-such-flag", None, True),)

@@ -8,9 +8,10 @@ import pytest
 from tests.doctor.test_rules import LOADED, READY, SIZED, START, torch_oom
 from tests.snapshots import a_snapshot
 from unfrag import cli
-from unfrag.doctor import diagnosis, rules
+from unfrag.doctor import diagnosis
 from unfrag.doctor.probes import launch
 from unfrag.doctor.probes.log import parse
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.facts.snapshot import Launch, Metrics
 from unfrag.facts.values import NO_ANSWER, Unknown
 from unfrag.flags.check import check
@@ -19,7 +20,7 @@ TIGHT = ("300.00 MiB", "100.00 MiB", "20.00 MiB", "79.10 GiB", "77.00 GiB")
 
 
 def judged(**facts):
-    return diagnosis.diagnose(a_snapshot(**facts), rules.load_thresholds())
+    return diagnosis.diagnose(a_snapshot(**facts), load_thresholds())
 
 
 def fixes(**facts):

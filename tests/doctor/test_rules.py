@@ -3,8 +3,9 @@
 import pytest
 
 from tests.snapshots import a_pool, a_snapshot
-from unfrag.doctor import rules
+from unfrag.doctor import diagnosis, rules
 from unfrag.doctor.probes.log import parse
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.doctor.words import pages
 from unfrag.errors import UsageError
 from unfrag.facts.memory_stats import Rank
@@ -20,21 +21,21 @@ TORCH = (
 
 
 def found(**facts):
-    findings, _ = rules.judge_all(a_snapshot(**facts), rules.load_thresholds())
+    findings, _ = diagnosis.judge_all(a_snapshot(**facts), load_thresholds())
     return [finding.cause for finding in findings]
 
 
 def the_finding(**facts):
-    findings, _ = rules.judge_all(a_snapshot(**facts), rules.load_thresholds())
+    findings, _ = diagnosis.judge_all(a_snapshot(**facts), load_thresholds())
     return findings[0]
 
 
 def test_nothing_known_is_nothing_said():
-    assert rules.judge_all(a_snapshot(), rules.load_thresholds()) == ([], [])
+    assert diagnosis.judge_all(a_snapshot(), load_thresholds()) == ([], [])
 
 
 def test_every_rule_that_looked_says_so():
-    _, healthy = rules.judge_all(a_snapshot(pool=a_pool(), metrics=Metrics(preemptions=0)), rules.load_thresholds())
+    _, healthy = diagnosis.judge_all(a_snapshot(pool=a_pool(), metrics=Metrics(preemptions=0)), load_thresholds())
     assert len(healthy) == 4
 
 
@@ -175,17 +176,17 @@ def test_an_engine_that_does_not_step_is_stalled():
 def test_ids_and_causes_are_unique():
     for values in ([pages.head(r.CAUSE).id for r in rules.RULES], [r.CAUSE for r in rules.RULES]):
         assert len(set(values)) == len(values)
-    assert set(rules.load_thresholds()) == {rule.CAUSE for rule in rules.RULES}
+    assert set(load_thresholds()) == {rule.CAUSE for rule in rules.RULES}
 
 
 def test_own_thresholds_replace_single_values(tmp_path):
     own = tmp_path / "t.toml"
     own.write_text("[engine_stalled]\nage_seconds = 1\n")
-    assert rules.load_thresholds(own)["engine_stalled"]["age_seconds"] == 1
-    assert rules.load_thresholds(own)["preemption_thrash"]["ratio"] == 0.05
+    assert load_thresholds(own)["engine_stalled"]["age_seconds"] == 1
+    assert load_thresholds(own)["preemption_thrash"]["ratio"] == 0.05
     own.write_text("[engine_stalled]\nage = 1\n")
     with pytest.raises(UsageError, match="has no age"):
-        rules.load_thresholds(own)
+        load_thresholds(own)
     own.write_text("[nothing]\nx = 1\n")
     with pytest.raises(UsageError, match="not a rule"):
-        rules.load_thresholds(own)
+        load_thresholds(own)

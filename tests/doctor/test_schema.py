@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.doctor.words import pages
 
 CASES = Path(__file__).parent
@@ -26,7 +27,7 @@ def test_every_finding_is_as_the_schema_says(schema):
     validator = jsonschema.Draft202012Validator(schema)
     seen = set()
     for folder in sorted(path for kind in ("cases", "threads", "healthy") for path in (CASES / kind).iterdir()):
-        found = diagnosis.diagnose(collect.evidence(folder), rules.load_thresholds())
+        found = diagnosis.diagnose(collect.evidence(folder), load_thresholds())
         printed = json.loads(msgspec.json.encode(found))
         validator.validate(printed)
         for card in printed["ledger"] or ():
@@ -36,7 +37,7 @@ def test_every_finding_is_as_the_schema_says(schema):
 
 
 def test_the_schema_refuses_what_is_wrong(schema):
-    good = json.loads(msgspec.json.encode(diagnosis.diagnose(collect.evidence(CASES), rules.load_thresholds())))
+    good = json.loads(msgspec.json.encode(diagnosis.diagnose(collect.evidence(CASES), load_thresholds())))
     for key, value in (("findings", [{}]), ("verdict", None), ("schema_version", "1")):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**good, key: value}, schema)

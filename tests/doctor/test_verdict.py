@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from unfrag import cli
-from unfrag.doctor import collect, diagnosis, rules
-from unfrag.reports import Paper
+from unfrag.doctor import collect, diagnosis
+from unfrag.doctor.rules.thresholds import load_thresholds
+from unfrag.reports import SafeConsole
 from unfrag.reports.text.diagnosis import render
 
 FOLDERS = sorted(path.parent for path in Path(__file__).parent.rglob("log.txt"))
@@ -45,7 +46,7 @@ def test_of_a_whole_folder(folder, capsys):
 
 
 def test_of_random_subsets(tmp_path):
-    rng, thresholds = random.Random(9), rules.load_thresholds()
+    rng, thresholds = random.Random(9), load_thresholds()
     seen = set()
     for number in range(SUBSETS):
         folder = rng.choice(FOLDERS)
@@ -56,7 +57,7 @@ def test_of_random_subsets(tmp_path):
             shutil.copy(path, copy)
         found = diagnosis.diagnose(collect.evidence(copy), thresholds)
         text = io.StringIO()
-        render(found, Paper(file=text, width=120, no_color=True))
+        render(found, SafeConsole(file=text, width=120, no_color=True))
         code = diagnosis.exit_code(found, "critical")
         assert agree(found.verdict, text.getvalue(), code, [one.severity for one in found.findings]), (folder, files)
         seen.add(found.verdict)

@@ -70,9 +70,9 @@ class Guard:
         return [(line["event"], line["rule"], line["outcome"]) for line in self.lines(*ACTIONS)]
 
     def has_seen_it_healthy(self, since):
-        """At a look of its own: what it remembers may be an earlier guard's."""
+        """Polled by this process: what it remembers may be an earlier guard's."""
         found = self.remembered()
-        return found["rule"] == "healthy" and (found["state"]["last_look"] or 0) >= since
+        return found["rule"] == "healthy" and (found["state"]["last_poll"] or 0) >= since
 
     def remembered(self):
         (file,) = self.state.glob("*.json")

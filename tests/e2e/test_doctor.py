@@ -17,9 +17,9 @@ from tests.conftest import SMALL_POOL
 from tests.waiting import until
 from unfrag import cli
 from unfrag.apply.no_worse import Before
-from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis
 from unfrag.doctor.probes import launch
-from unfrag.doctor.rules import load_thresholds
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.errors import NeverReady
 from unfrag.rig import environment
 from unfrag.rig.environment import SERVED_NAME
@@ -42,7 +42,7 @@ def looked_at(rig):
 
 
 def diagnosed(rig):
-    return diagnosis.diagnose(looked_at(rig), rules.load_thresholds())
+    return diagnosis.diagnose(looked_at(rig), load_thresholds())
 
 
 def finding(rig, cause):
@@ -83,7 +83,7 @@ def test_an_entry_point_that_does_not_exist(tmp_path):
     command = [sys.executable, "-m", "vllm.entrypoints.api_server", "--model", "x"]
     with (tmp_path / "log.txt").open("wb") as log:
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
-    found = diagnosis.diagnose(collect.evidence(tmp_path), rules.load_thresholds())
+    found = diagnosis.diagnose(collect.evidence(tmp_path), load_thresholds())
     assert found.verdict == "wrong_entrypoint_or_version"
 
 
@@ -121,7 +121,7 @@ def test_a_dev_shm_of_docker_size_with_two_ranks(tmp_path):
             check=False,
         )
     (tmp_path / "launch.txt").write_text(server)
-    found = diagnosis.diagnose(collect.evidence(tmp_path), rules.load_thresholds())
+    found = diagnosis.diagnose(collect.evidence(tmp_path), load_thresholds())
     assert found.verdict == "shm_too_small", (tmp_path / "log.txt").read_text()[-2000:]
 
 
@@ -162,7 +162,7 @@ def test_an_engine_that_stands_still_then_one_that_is_killed(crowded):
     process = engine_core(crowded)
     process.send_signal(signal.SIGSTOP)
     try:
-        thresholds = rules.load_thresholds()
+        thresholds = load_thresholds()
         thresholds["engine_stalled"]["age_seconds"] = 3
 
         def stalled():

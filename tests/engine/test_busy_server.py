@@ -11,7 +11,8 @@ from tests.clients import Clients
 from tests.conftest import SMALL_POOL
 from tests.engine.test_server import prompt
 from tests.waiting import until
-from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.rig.environment import SERVED_NAME
 from unfrag.rig.server import Rig
 from unfrag.server.client import Server
@@ -66,7 +67,7 @@ def test_under_load_a_first_poll_is_as_young_as_any_other(busy):
             assert pool.age_seconds < 2
             assert metrics.running > 4
             assert abs(pool.gpu_cache_usage - metrics.kv_cache_usage) < 0.25
-        found = diagnosis.diagnose(collect.live(collect.Asked(busy.url)), rules.load_thresholds()).findings
+        found = diagnosis.diagnose(collect.live(collect.Asked(busy.url)), load_thresholds()).findings
         assert "engine_stalled" not in [finding.cause for finding in found]
         assert ask(busy, "/plugins/unfrag/live").json() == {"status": "ok"}
         assert ask(busy, "/plugins/unfrag/live", params={"seconds": 5}).status_code == 200

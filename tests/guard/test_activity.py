@@ -61,7 +61,7 @@ def server(request):
     ("server", "activity"), [(WAITS, "idle"), (COMPUTES, "busy"), (READS, "busy")], indirect=["server"]
 )
 def test_who_works_is_told_from_who_waits(server, activity):
-    assert server.activity() is None, "one look shows nothing"
+    assert server.activity() is None, "one poll shows nothing"
     server.becomes(activity)
 
 

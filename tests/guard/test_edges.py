@@ -17,9 +17,9 @@ from unfrag.errors import UsageError
 from unfrag.guard import audit, fleet, service, targets
 from unfrag.guard.activity import Processes
 from unfrag.guard.heartbeat import Heartbeat
-from unfrag.guard.look import look
 from unfrag.guard.memory import Memory, Remembered
 from unfrag.guard.policy import Policy
+from unfrag.guard.poll import poll
 from unfrag.guard.service import nightly_is_due
 from unfrag.guard.state import Restart, State
 from unfrag.guard.webhook import KEPT, Webhook
@@ -73,7 +73,7 @@ def test_one_guard_acts_and_another_takes_over(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{", b'{"state": 3}', b"\xff\xfe"])
 def test_a_damaged_memory_counts_as_none(tmp_path, content):
     memory = Memory(tmp_path, "a/b")
-    memory.save(Remembered(State(last_look=5.0), acting="restart"))
+    memory.save(Remembered(State(last_poll=5.0), acting="restart"))
     (file,) = tmp_path.glob("*.json")
     assert memory.load(6.0).acting == "restart"
     file.write_bytes(content)
@@ -82,7 +82,7 @@ def test_a_damaged_memory_counts_as_none(tmp_path, content):
 
 def test_after_a_reboot_old_times_do_not_count(tmp_path):
     memory = Memory(tmp_path, "a")
-    memory.save(Remembered(State(last_look=5e6, restarts=(Restart(5e6),), since={"dead": 1.0}), nightly="2026-11-22"))
+    memory.save(Remembered(State(last_poll=5e6, restarts=(Restart(5e6),), since={"dead": 1.0}), nightly="2026-11-22"))
     found = memory.load(60.0)
     assert (found.state.restarts, found.state.since, found.nightly) == ((), {}, "2026-11-22")
 
@@ -222,7 +222,7 @@ def test_a_fleet_follows_its_file(tmp_path, monkeypatch):
     record = audit.Audit(log)
 
     def watch(target):
-        return service.Watched(target, None, Policy(), tmp_path / "state", record, lambda *_: None)
+        return service.WatchedServer(target, None, Policy(), tmp_path / "state", record, lambda *_: None)
 
     many = fleet.Fleet(lambda: targets.from_file(file), watch, record)
 
@@ -248,8 +248,8 @@ def test_a_fleet_follows_its_file(tmp_path, monkeypatch):
 def test_nobody_there_and_nonsense_are_what_was_seen():
     beat, still = Heartbeat(time.monotonic, 60.0), Processes(time.monotonic)
     with httpx.Client() as client:
-        assert look(client, targets.Target(url="http://127.0.0.1:9"), None, 1.0, 1.0, beat, still).answers == "refused"
-        assert look(client, targets.Target(url="nonsense"), None, 1.0, 1.0, beat, still).answers == "silent"
+        assert poll(client, targets.Target(url="http://127.0.0.1:9"), None, 1.0, 1.0, beat, still).answers == "refused"
+        assert poll(client, targets.Target(url="nonsense"), None, 1.0, 1.0, beat, still).answers == "silent"
 
 
 @pytest.mark.parametrize("manager", ["systemd", "supervisor", "cron"])

@@ -1,4 +1,4 @@
-"""What one look says, and what a guard says of a server that another guard watches."""
+"""What one poll says, and what a guard says of a server that another guard watches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unfrag.guard import audit, service
 from unfrag.guard.memory import Memory, Remembered
 from unfrag.guard.once import line
 from unfrag.guard.policy import Policy
-from unfrag.guard.state import NOTHING, Decision, Look, State
+from unfrag.guard.state import NOTHING, Decision, Poll, State
 from unfrag.guard.targets import Target
 from unfrag.launchers import LaunchSpec, Status
 
@@ -42,19 +42,19 @@ class Launcher:
 
 
 @pytest.fixture
-def one_look(tmp_path):
+def one_poll(tmp_path):
     """The line after so many looks at a server whose launcher says this; nothing is done."""
 
-    def looks(state, count=1):
+    def polls(state, count=1):
         log = audit.Audit(tmp_path / "log")
         target = Target(url="http://me:hunter2@127.0.0.1:9/")
-        one = service.Watched(target, Launcher(state), Policy(), tmp_path, log, lambda *_: None, True)
+        one = service.WatchedServer(target, Launcher(state), Policy(), tmp_path, log, lambda *_: None, True)
         with httpx.Client() as client:
             for _ in range(count):
                 one.turn(client, threading.Event())
         return line(one, dry_run=True)
 
-    return looks
+    return polls
 
 
 @pytest.fixture
@@ -70,14 +70,14 @@ def other_guard(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("state", "follows"),
     [
-        ("RUNNING", "one look is not enough to act"),
-        ("STARTING", "one look is not enough to act"),
+        ("RUNNING", "one poll is not enough to act"),
+        ("STARTING", "one poll is not enough to act"),
         ("EXITED", "would restart (ended): its launcher says EXITED"),
         ("STOPPED", "stopped: somebody stopped it; it is left so"),
     ],
 )
-def test_one_look_says_what_was_seen_and_what_follows(state, follows, one_look):
-    assert one_look(state) == f"{LABEL}: nobody listens on {URL}; its launcher says {state}; {follows}"
+def test_one_poll_says_what_was_seen_and_what_follows(state, follows, one_poll):
+    assert one_poll(state) == f"{LABEL}: nobody listens on {URL}; its launcher says {state}; {follows}"
 
 
 @pytest.mark.parametrize(
@@ -94,28 +94,28 @@ def test_one_look_says_what_was_seen_and_what_follows(state, follows, one_look):
             Decision("restart", "dead", "why"),
             f"{URL}/health answers 503: its engine is dead; restart (dead): why",
         ),
-        ("silent", Decision("none", "watching", "why"), f"{URL}/health does not answer 200 in time; one look is not"),
+        ("silent", Decision("none", "watching", "why"), f"{URL}/health does not answer 200 in time; one poll is not"),
     ],
 )
 def test_every_answer_is_said(answers, decided, said):
     remembered = Remembered(State(started_at=1.0))
     one = SimpleNamespace(
-        target=Target(url=URL), fault="", last=Look(2.0, answers), decided=decided, remembered=remembered
+        target=Target(url=URL), fault="", last=Poll(2.0, answers), decided=decided, remembered=remembered
     )
     assert line(one, dry_run=False).startswith(f"{LABEL}: {said}")
 
 
-def test_a_start_that_was_seen_before_has_a_time(one_look):
-    assert "starting: for " in one_look("STARTING", 2)
+def test_a_start_that_was_seen_before_has_a_time(one_poll):
+    assert "starting: for " in one_poll("STARTING", 2)
 
 
-def test_a_look_that_failed_says_why(one_look):
-    assert one_look(None).startswith(f"{LABEL}: the look failed: RuntimeError(")
+def test_a_poll_that_failed_says_why(one_poll):
+    assert one_poll(None).startswith(f"{LABEL}: the poll failed: RuntimeError(")
 
 
 def test_without_a_launcher_it_is_the_answer_alone(tmp_path, capsys):
     assert cli.main(["guard", "--url", URL, "--log", str(tmp_path / "log"), "--once"]) == 0
-    assert capsys.readouterr().out == f"{LABEL}: nobody listens on {URL}; one look is not enough to act\n"
+    assert capsys.readouterr().out == f"{LABEL}: nobody listens on {URL}; one poll is not enough to act\n"
 
 
 def test_what_another_guard_watches_is_not_looked_at(other_guard, tmp_path, capsys):

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from unfrag.guard.decide import at_night, decide, unfinished
 from unfrag.guard.policy import Policy, contradiction
-from unfrag.guard.state import NOTHING, Look, State
+from unfrag.guard.state import NOTHING, Poll, State
 from unfrag.system import resources
 
 POLICY = Policy()
 
 
 class Server:
-    """A fake clock and the looks at one server; what was decided, with its second."""
+    """A fake clock and the polls at one server; what was decided, with its second."""
 
     def __init__(self, policy=POLICY, **ordinary):
         self.policy, self.now, self.state = policy, 0.0, State()
@@ -32,8 +32,8 @@ class Server:
         begun, end = len(self.done), self.now + seconds
         while self.now < end - 1e-6:
             self.now += self.policy.interval
-            look = Look(self.now, **{**self.ordinary, **seen})
-            decision, self.state = decide(look, self.state, self.policy, quiet)
+            poll = Poll(self.now, **{**self.ordinary, **seen})
+            decision, self.state = decide(poll, self.state, self.policy, quiet)
             if decision.action != "none":
                 self.done.append((self.now, decision.action, decision.rule))
         return [(action, rule) for _, action, rule in self.done[begun:]]
@@ -62,7 +62,7 @@ def test_nothing_is_done_to_a_healthy_server():
     ],
 )
 def test_a_restart_that_was_begun_is_made_only_where_it_is_still_wanted(seen, after, what):
-    assert unfinished(Look(1000.0 + after, **seen), 1000.0, pid=7) == what
+    assert unfinished(Poll(1000.0 + after, **seen), 1000.0, pid=7) == what
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_server_in_a_debugger_is_left_to_who_debugs_it():
     assert stands_still(server, 3600, "traced") == []
 
 
-def test_what_takes_one_look_is_not_acted_on():
+def test_what_takes_one_poll_is_not_acted_on():
     server = Server()
     server.run(600)
     for seen in ({"answers": "dead"}, {"answers": "refused"}, {"answers": "silent"}, {"age": 500.0}):
@@ -202,8 +202,8 @@ def test_restarts_that_helped_are_not_counted_as_in_vain():
         server.run(30, answers="refused", pid=pid)
         assert server.run(270, pid=pid) == []
     assert server.run(600, answers="dead") == [("restart", "dead")] * 3 + [("page", "budget")]
-    look = Look(server.now + 5, "dead", launcher="RUNNING")
-    why = decide(look, server.state, POLICY)[0].why
+    poll = Poll(server.now + 5, "dead", launcher="RUNNING")
+    why = decide(poll, server.state, POLICY)[0].why
     assert "3 restarts in the last hour did not help" in why
     assert "tried again in" in why
 
@@ -228,7 +228,7 @@ def test_restarts_that_help_for_a_while_have_an_end_too():
         assert server.run(10, answers="dead") == [("restart", "dead")]
         server.run(70)
     assert server.run(10, answers="dead") == [("page", "budget")]
-    why = decide(Look(server.now + 5, "dead", launcher="RUNNING"), server.state, POLICY)[0].why
+    why = decide(Poll(server.now + 5, "dead", launcher="RUNNING"), server.state, POLICY)[0].why
     assert "10 restarts in the last hour helped for a while each" in why
 
 
@@ -297,7 +297,7 @@ def test_a_day_of_a_busy_stock_pool_is_left_alone():
         free = rng.randrange(100, 4000)
         server.run(300, free_blocks=free, largest_free_block=rng.randrange(5, 50))
     assert server.done == []
-    assert at_night(Look(server.now, "ok", free_blocks=900, largest_free_block=20), POLICY, "") == NOTHING
+    assert at_night(Poll(server.now, "ok", free_blocks=900, largest_free_block=20), POLICY, "") == NOTHING
 
 
 def test_where_runs_matter_a_scattered_pool_is_moved_together_and_never_emptied():
@@ -307,7 +307,7 @@ def test_where_runs_matter_a_scattered_pool_is_moved_together_and_never_emptied(
     done = server.run(3600, **scattered)
     assert set(done) == {("compact", "scattered")}
     assert 1 <= len(done) <= 2
-    assert at_night(Look(server.now, "ok", **scattered), POLICY, "").action == "compact"
+    assert at_night(Poll(server.now, "ok", **scattered), POLICY, "").action == "compact"
     assert set(Server(Policy(runs_matter=True)).run(1000, free_blocks=900, largest_free_block=20)) == {
         ("compact", "scattered")
     }
@@ -323,18 +323,18 @@ def test_the_articles_policy_does_what_the_article_says():
     assert server.run(3600, free_blocks=900, largest_free_block=20)[0] == ("flush", "scattered")
     full = server.run(1200, memory=0.96)
     assert full[:2] == [("release", "memory"), ("drain and restart", "memory")]
-    assert at_night(Look(0.0, "ok"), article, "").action == "flush"
+    assert at_night(Poll(0.0, "ok"), article, "").action == "flush"
 
 
 @pytest.mark.parametrize(
     "wrong", [{"interval": 60.0}, {"interval": 50.0, "hang_seconds": 49.0}, {"busy_seconds": 10.0}]
 )
-def test_a_policy_by_which_every_server_would_look_hung_is_refused(wrong):
+def test_a_policy_by_which_every_server_would_poll_hung_is_refused(wrong):
     assert contradiction(Policy(**wrong)) is not None
     assert contradiction(Policy()) is None
 
 
-def test_a_hole_in_the_looks_proves_nothing():
+def test_a_hole_in_the_polls_proves_nothing():
     """The machine slept, or the guard was stopped: what was seen before does not count as seen meanwhile."""
     server = Server()
     server.run(600)

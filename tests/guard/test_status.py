@@ -31,7 +31,7 @@ def guards(folder):
     def watch(label, **seen):
         memory = Memory(folder, label)
         assert memory.elected()
-        state = State(last_look=time.monotonic(), **seen.pop("state", {}))
+        state = State(last_poll=time.monotonic(), **seen.pop("state", {}))
         memory.save(Remembered(state, **{"rule": "healthy", "label": label, "address": f"http://{label}", **seen}))
         at_work.append(memory)
         return memory
@@ -124,9 +124,9 @@ def test_a_server_is_found_by_its_place_and_by_its_address(folder, tmp_path, cap
     config.write_text("[program:glm_vllm]\ncommand=vllm serve m --port 9\n")
     target = Target(url=URL, name="glm_vllm", config=str(config), server="http://me:hunter2@127.0.0.1:9001")
     before = Memory(folder, "127.0.0.1:9")
-    before.save(Remembered(State(last_look=time.monotonic()), address=URL))
+    before.save(Remembered(State(last_poll=time.monotonic()), address=URL))
     log = audit.Audit(tmp_path / "log")
-    one = service.Watched(target, None, Policy(doctor_seconds=0), folder, log, lambda *_: None)
+    one = service.WatchedServer(target, None, Policy(doctor_seconds=0), folder, log, lambda *_: None)
     assert one._is_elected()
     one._memory.save(one.remembered)
     for words in (["--config", str(config)], ["--url", URL]):

@@ -51,7 +51,7 @@ def test_without_a_webhook_that_is_said_at_the_start(tmp_path):
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 0
-    assert "guarding 127.0.0.1:9: a look every 5 s" in lines[0]
+    assert "guarding 127.0.0.1:9: a poll every 5 s" in lines[0]
     assert "no --webhook" in lines[1]
     assert "unfrag guard status" in lines[1]
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.hostile.makers import MODEL
 from tests.snapshots import a_snapshot
-from unfrag.doctor import diagnosis, ledger, rules
+from unfrag.doctor import diagnosis, ledger
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.errors import UnfragError
 from unfrag.facts.memory_stats import Pool
 from unfrag.facts.values import Unknown
@@ -194,7 +195,7 @@ def test_any_answer_of_health_is_judged(more, ranks):
     body = json.dumps({"memory_stats": {**GOOD, **more, "ranks": good}}).encode("utf-8", "replace")
     found = health.parse(body)
     snapshot = a_snapshot(pool=found)
-    diagnosis.diagnose(snapshot, rules.load_thresholds())
+    diagnosis.diagnose(snapshot, load_thresholds())
     for card in ledger.build(snapshot) or ():
         assert sum(line.bytes for line in card.lines) == card.total_bytes
 

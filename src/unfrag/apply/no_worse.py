@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis
+from unfrag.facts.finding import SEVERITIES
 from unfrag.facts.memory_stats import Pool
 
 if TYPE_CHECKING:
+    from unfrag.doctor.rules.thresholds import Thresholds
     from unfrag.facts.finding import Finding
     from unfrag.facts.snapshot import Snapshot
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 class Before:
     """Looks at the server at once. ``fail_on``: the least severity that counts, or "never"."""
 
-    def __init__(self, url: str, fail_on: str, thresholds: dict[str, rules.Thresholds]) -> None:
+    def __init__(self, url: str, fail_on: str, thresholds: dict[str, Thresholds]) -> None:
         self._fail_on, self._thresholds = fail_on, thresholds
         snapshot = collect.live(collect.Asked(url))
         self.pool = snapshot.pool if isinstance(snapshot.pool, Pool) else None
@@ -29,7 +31,7 @@ class Before:
         return [f"{found.cause} ({found.severity}): {found.summary}" for found in now if self._is_worse(found)]
 
     def _is_worse(self, found: Finding) -> bool:
-        rank = rules.SEVERITIES.index
+        rank = SEVERITIES.index
         if rank(found.severity) < rank(self._fail_on):
             return False
         was = self._was.get(found.cause)

@@ -127,7 +127,7 @@ def _started_otherwise(program: Program) -> list[str]:
 def _before(planned: Change, launcher: Launcher, args: argparse.Namespace) -> Before | None:
     """The server as it is now; None where it is down, and nothing can be compared."""
     from unfrag.apply.no_worse import Before
-    from unfrag.doctor.rules import load_thresholds
+    from unfrag.doctor.rules.thresholds import load_thresholds
     from unfrag.errors import UnfragError
 
     try:

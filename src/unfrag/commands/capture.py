@@ -39,18 +39,20 @@ def run(args: argparse.Namespace) -> int:
     import io
     import time
 
-    from unfrag.doctor import capture, diagnosis, rules
+    from unfrag.doctor import capture, diagnosis
+    from unfrag.doctor.doubt import has_evidence
+    from unfrag.doctor.rules.thresholds import load_thresholds
     from unfrag.errors import NotEnoughEvidence, UsageError
-    from unfrag.reports import Paper, err, out, print_json
+    from unfrag.reports import SafeConsole, err, out, print_json
     from unfrag.reports.text.diagnosis import render
     from unfrag.units import size
 
     snapshot = evidence.collect(args)
-    if not diagnosis.has_evidence(snapshot):
+    if not has_evidence(snapshot):
         raise NotEnoughEvidence(evidence.what_next(args, snapshot, "there is nothing to capture"))
     text, facts = io.StringIO(), capture.facts_of(snapshot, args.raw)
     render(
-        diagnosis.diagnose(facts, rules.load_thresholds(args.thresholds)), Paper(file=text, width=120, no_color=True)
+        diagnosis.diagnose(facts, load_thresholds(args.thresholds)), SafeConsole(file=text, width=120, no_color=True)
     )
     log = args.log or (args.evidence / "log.txt" if args.evidence and args.evidence.is_dir() else None)
     files, known = capture.files_of(facts, text.getvalue(), log, args.raw)

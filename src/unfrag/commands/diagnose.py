@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from unfrag.doctor.diagnosis import Diagnosis
-    from unfrag.doctor.rules import Thresholds
+    from unfrag.doctor.rules.thresholds import Thresholds
 
 NAME = "diagnose"
 EXAMPLES = """\
@@ -38,13 +38,14 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unfrag.doctor import diagnosis, rules
+    from unfrag.doctor import diagnosis
+    from unfrag.doctor.rules.thresholds import load_thresholds
     from unfrag.doctor.words.language import language
     from unfrag.errors import NotEnoughEvidence
     from unfrag.reports import out, print_json
     from unfrag.reports.text.diagnosis import render
 
-    thresholds = rules.load_thresholds(args.thresholds)
+    thresholds = load_thresholds(args.thresholds)
     if args.follow:
         return _follow(args, thresholds)
     snapshot = evidence.collect(args)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unfrag.commands.fixes import command
-from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.errors import RollbackFailed, RolledBack, UnfragError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _finding(lines: list[str], thresholds: Path | None, place: Place | None) -> 
     with tempfile.TemporaryDirectory(prefix="unfrag-log-") as folder:
         (Path(folder) / "log.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         snapshot = collect.evidence(Path(folder))
-    findings = diagnosis.diagnose(snapshot, rules.load_thresholds(thresholds)).findings
+    findings = diagnosis.diagnose(snapshot, load_thresholds(thresholds)).findings
     if not findings or findings[0].severity == "info":
         return None
     best = findings[0]

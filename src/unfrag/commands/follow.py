@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis
 from unfrag.doctor.probes import launch
 from unfrag.doctor.probes.log.follow import Following
-from unfrag.facts.finding import Finding
+from unfrag.facts.finding import SEVERITIES, Finding
 from unfrag.facts.values import Unknown
 from unfrag.reports import out
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from unfrag.doctor.collect import Asked
     from unfrag.doctor.diagnosis import Diagnosis
+    from unfrag.doctor.rules.thresholds import Thresholds
     from unfrag.facts.snapshot import Snapshot
 
 _POLL_SECONDS = 0.5
@@ -42,7 +43,7 @@ class Change(msgspec.Struct, frozen=True):
 def follow(
     asked: Asked,
     path: Path,
-    thresholds: dict[str, rules.Thresholds],
+    thresholds: dict[str, Thresholds],
     fail_on: str,
     as_json: bool,
     edit: Callable[[Diagnosis], Diagnosis],
@@ -67,7 +68,7 @@ def follow(
 def changes(before: Diagnosis | None, now: Diagnosis) -> list[Change]:
     """What is otherwise than before, the gravest first."""
     was = {found.cause: found for found in before.findings} if before is not None else {}
-    rank = rules.SEVERITIES.index
+    rank = SEVERITIES.index
     told = []
     for found in now.findings:
         old = was.pop(found.cause, None)
@@ -79,7 +80,7 @@ def changes(before: Diagnosis | None, now: Diagnosis) -> list[Change]:
     return [Change(_now(), what, found) for what, found in told]
 
 
-def _diagnoses(asked: Asked, path: Path, thresholds: dict[str, rules.Thresholds]) -> Iterator[Diagnosis]:
+def _diagnoses(asked: Asked, path: Path, thresholds: dict[str, Thresholds]) -> Iterator[Diagnosis]:
     """One whenever the log has grown, and every ten seconds."""
     following, snapshot, asked_at = Following(path), None, 0.0
     while True:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from unfrag.guard.audit import Audit
     from unfrag.guard.policy import Policy
-    from unfrag.guard.service import Watched
+    from unfrag.guard.service import WatchedServer
     from unfrag.guard.targets import Target
 
 NAME = "guard"
@@ -49,14 +49,14 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="FILE", help="a TOML file with other thresholds (docs/guard.md), or: article, for its rules"
     )
     add_thresholds(parser)
-    parser.add_argument("--interval", type=seconds, metavar="SECONDS", help="seconds between two looks (default: 5)")
+    parser.add_argument("--interval", type=seconds, metavar="SECONDS", help="seconds between two polls (default: 5)")
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help=f"the audit file, in a folder that is there (default: {LOG})"
     )
     parser.add_argument("--webhook", metavar="URL", help="told of every action, and when a human is needed")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="serve the guard's own metrics on 127.0.0.1")
     parser.add_argument("--memory-limit", metavar="SIZE", help="host memory of a rank without a card, such as 12GiB")
-    parser.add_argument("--once", action="store_true", help="one look, then end")
+    parser.add_argument("--once", action="store_true", help="one poll, then end")
     parser.add_argument("--dry-run", action="store_true", help="decide and write down, do nothing")
     parser.add_argument("--json", action="store_true", help="every audit line on stdout as well")
     where = parser.add_mutually_exclusive_group()
@@ -101,7 +101,7 @@ def _guard(args: argparse.Namespace) -> int:
     import sys
     import threading
 
-    from unfrag.doctor.rules import load_thresholds
+    from unfrag.doctor.rules.thresholds import load_thresholds
     from unfrag.errors import UsageError
     from unfrag.guard import service
     from unfrag.guard.audit import Audit
@@ -115,8 +115,8 @@ def _guard(args: argparse.Namespace) -> int:
     webhook = Webhook(args.webhook, _folder() / "webhook") if args.webhook else None
     tell = Telling(webhook, sys.stderr if args.json else sys.stdout)
 
-    def watch(target: Target) -> service.Watched:
-        return service.Watched(
+    def watch(target: Target) -> service.WatchedServer:
+        return service.WatchedServer(
             target, target.launcher(), policy, _folder(), audit, tell, args.dry_run, thresholds=thresholds
         )
 
@@ -140,7 +140,7 @@ def _guard(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(watched: list[Watched], args: argparse.Namespace) -> None:
+def _show(watched: list[WatchedServer], args: argparse.Namespace) -> None:
     from unfrag.guard.once import line
     from unfrag.reports import err, out
 
@@ -148,7 +148,7 @@ def _show(watched: list[Watched], args: argparse.Namespace) -> None:
         (err() if args.json else out()).print(line(one, args.dry_run), markup=False)
 
 
-def _first_words(args: argparse.Namespace, policy: Policy, audit: Audit, watched: list[Watched]) -> list[str]:
+def _first_words(args: argparse.Namespace, policy: Policy, audit: Audit, watched: list[WatchedServer]) -> list[str]:
     from unfrag.guard import system_log
     from unfrag.guard.ways import ways
     from unfrag.guard.words import dry_words, first_words, who_is_told

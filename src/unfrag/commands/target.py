@@ -63,9 +63,9 @@ def place(args: argparse.Namespace) -> Place:
 
 def _program(path: Path) -> str:
     from unfrag.errors import UsageError
-    from unfrag.launchers.supervisor.choice import obvious_program, programs
+    from unfrag.launchers.supervisor.choice import only_program, programs
 
-    found = obvious_program(path)
+    found = only_program(path)
     if found is None:
         known = ", ".join(programs(path))
         raise UsageError(f"{path} has several programs: {known}. Name the one that is meant with --program")

@@ -14,6 +14,8 @@ Certainty = Literal["proven", "strong", "likely", "possible"]
 # The number that stands for each certainty in JSON and in text; nothing is decided by it.
 CONFIDENCE: dict[Certainty, float] = {"proven": 0.95, "strong": 0.85, "likely": 0.7, "possible": 0.45}
 CERTAINTIES: tuple[Certainty, ...] = tuple(CONFIDENCE)
+# From the mildest to the gravest.
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 
 
 class FlagChange(msgspec.Struct, frozen=True):

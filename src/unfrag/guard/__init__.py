@@ -1,1 +1,1 @@
-"""Keeps servers healthy: looks every few seconds, decides by a pure function, acts in stages, writes down why."""
+"""Keeps servers healthy: polls every few seconds, decides by a pure function, acts in stages, writes down why."""

@@ -1,4 +1,4 @@
-"""Do a server's processes work, or stand still? Told from the outside, between two looks."""
+"""Do a server's processes work, or stand still? Told from the outside, between two polls."""
 
 from __future__ import annotations
 

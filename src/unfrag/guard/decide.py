@@ -12,21 +12,21 @@ from unfrag.guard.table import first_row
 
 if TYPE_CHECKING:
     from unfrag.guard.policy import Policy
-    from unfrag.guard.state import Look, State
+    from unfrag.guard.state import Poll, State
 
 _UNFINISHED_SECONDS = 600.0
 
 
-def decide(look: Look, state: State, policy: Policy, quiet: bool = False) -> tuple[Decision, State]:
+def decide(poll: Poll, state: State, policy: Policy, quiet: bool = False) -> tuple[Decision, State]:
     """The decision, and the state after it, in which what is decided counts as done."""
-    state = remember(look, state, policy)
-    decision = first_row(look, state, policy, quiet)
+    state = remember(poll, state, policy)
+    decision = first_row(poll, state, policy, quiet)
     if decision.action in ("restart", "drain and restart"):
-        return _restart(decision, look, state, policy)
+        return _restart(decision, poll, state, policy)
     if decision.action in ("flush", "compact"):
-        return decision, msgspec.structs.replace(state, flushed_at=look.at)
+        return decision, msgspec.structs.replace(state, flushed_at=poll.at)
     if decision.action == "release":
-        return decision, msgspec.structs.replace(state, released_at=look.at)
+        return decision, msgspec.structs.replace(state, released_at=poll.at)
     if decision.action == "page":
         return _page(decision, state)
     if decision.rule == "healthy" and state.paged:
@@ -34,17 +34,17 @@ def decide(look: Look, state: State, policy: Policy, quiet: bool = False) -> tup
     return decision, state
 
 
-def _restart(decision: Decision, look: Look, state: State, policy: Policy) -> tuple[Decision, State]:
+def _restart(decision: Decision, poll: Poll, state: State, policy: Policy) -> tuple[Decision, State]:
     """Within the budget; else later, or a page."""
-    if (spent := _spent(look, state, policy)) is not None:
+    if (spent := _spent(poll, state, policy)) is not None:
         return _page(Decision("page", "budget", f"{decision.why}; {spent}"), state)
-    if (wait := _wait(look, state, policy)) > 0:
+    if (wait := _wait(poll, state, policy)) > 0:
         return Decision("none", decision.rule, f"{decision.why}; restarted again in {wait:.0f} s"), state
     return decision, msgspec.structs.replace(
         state,
-        restarts=(*state.restarts, Restart(look.at)),
+        restarts=(*state.restarts, Restart(poll.at)),
         since={},
-        started_at=look.at,
+        started_at=poll.at,
         ready=False,
         settled=None,
         flushed_at=None,
@@ -52,16 +52,16 @@ def _restart(decision: Decision, look: Look, state: State, policy: Policy) -> tu
     )
 
 
-def at_night(look: Look, policy: Policy, why: str) -> Decision:
+def at_night(poll: Poll, policy: Policy, why: str) -> Decision:
     """Once a night: blocks together where somebody gains by that; the article's flush where the policy wants it."""
     if policy.empties_cache:
         return Decision("flush", "nightly", why)
-    if look.runs_matter or policy.runs_matter:
+    if poll.runs_matter or policy.runs_matter:
         return Decision("compact", "nightly", why)
     return NOTHING
 
 
-def _spent(look: Look, state: State, policy: Policy) -> str | None:
+def _spent(poll: Poll, state: State, policy: Policy) -> str | None:
     """Why there is no further restart for now, and when there is; None: there is one."""
     in_vain = [each.at for each in state.restarts if not each.helped]
     every = [each.at for each in state.restarts]
@@ -71,17 +71,17 @@ def _spent(look: Look, state: State, policy: Policy) -> str | None:
         oldest, what = every[0], f"{len(every)} restarts in the last hour helped for a while each"
     else:
         return None
-    minutes = max(1.0, (oldest + 3600 - look.at) / 60)
+    minutes = max(1.0, (oldest + 3600 - poll.at) / 60)
     return f"{what}: it is left to you, and tried again in {minutes:.0f} min"
 
 
-def _wait(look: Look, state: State, policy: Policy) -> float:
+def _wait(poll: Poll, state: State, policy: Policy) -> float:
     """Seconds to the next restart: one that did not help at once may have come too soon for memory to be free."""
     in_vain = sum(not each.helped for each in state.restarts)
-    return state.restarts[-1].at + policy.again_seconds * in_vain - look.at if in_vain else 0.0
+    return state.restarts[-1].at + policy.again_seconds * in_vain - poll.at if in_vain else 0.0
 
 
-def unfinished(look: Look, since: float, pid: int | None) -> Literal["restart", "wait", "drop"]:
+def unfinished(poll: Poll, since: float, pid: int | None) -> Literal["restart", "wait", "drop"]:
     """What becomes of a restart that was begun at ``since`` and not seen to its end.
 
     It is made only where the server is still down for want of it: a server that answers, or is on its way, or that
@@ -90,12 +90,12 @@ def unfinished(look: Look, since: float, pid: int | None) -> Literal["restart", 
     Args:
         pid: of the process that was to be restarted.
     """
-    if look.answers == "ok" or look.at - since > _UNFINISHED_SECONDS or look.changing or look.cut_short:
+    if poll.answers == "ok" or poll.at - since > _UNFINISHED_SECONDS or poll.changing or poll.cut_short:
         return "drop"
-    if look.launcher == "STOPPING":
+    if poll.launcher == "STOPPING":
         return "wait"
-    never_stopped = look.pid is not None and look.pid == pid
-    return "restart" if never_stopped or look.launcher in ("STOPPED", "UNLOADED", None) else "drop"
+    never_stopped = poll.pid is not None and poll.pid == pid
+    return "restart" if never_stopped or poll.launcher in ("STOPPED", "UNLOADED", None) else "drop"
 
 
 def _page(decision: Decision, state: State) -> tuple[Decision, State]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis
 
 if TYPE_CHECKING:
+    from unfrag.doctor.rules.thresholds import Thresholds
     from unfrag.guard.audit import Audit
 
 
 class Doctor:
     """Of one server. ``every``: seconds between two diagnoses; 0: never."""
 
-    def __init__(
-        self, url: str, label: str, every: float, audit: Audit, thresholds: dict[str, rules.Thresholds]
-    ) -> None:
+    def __init__(self, url: str, label: str, every: float, audit: Audit, thresholds: dict[str, Thresholds]) -> None:
         self._url, self._label, self._every, self._audit = url, label, every, audit
         self._thresholds = thresholds
         self._due: float | None = None

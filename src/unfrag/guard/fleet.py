@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from unfrag.guard.audit import Audit
-    from unfrag.guard.service import Watched
+    from unfrag.guard.service import WatchedServer
     from unfrag.guard.targets import Target
 
 _EVERY_SECONDS = 60.0
@@ -31,7 +31,9 @@ class Fleet:
         UsageError: the first lookup failed.
     """
 
-    def __init__(self, find: Callable[[], list[Target]], watch: Callable[[Target], Watched], audit: Audit) -> None:
+    def __init__(
+        self, find: Callable[[], list[Target]], watch: Callable[[Target], WatchedServer], audit: Audit
+    ) -> None:
         self._find, self._watch, self._audit = find, watch, audit
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="targets")
         self._looking: Future[list[Target]] | None = None

@@ -92,7 +92,7 @@ class Memory:
             found = decoded(read_file(self._file), str(self._file), Remembered)
         except UsageError:
             return Remembered()
-        if found.state.last_look is not None and found.state.last_look > now:
+        if found.state.last_poll is not None and found.state.last_poll > now:
             found.state, found.acting = State(paged=found.state.paged), None
         return found
 

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from unfrag.guard.fleet import Fleet
-    from unfrag.guard.service import Watched
+    from unfrag.guard.service import WatchedServer
 
 
 class Collector:
     """``watched``: gives the servers under guard now."""
 
-    def __init__(self, watched: Callable[[], list[Watched]]) -> None:
+    def __init__(self, watched: Callable[[], list[WatchedServer]]) -> None:
         self._watched = watched
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("unfrag_guard_target_up", "1 while /health answers 200", labels=["target"])
-        age = GaugeMetricFamily("unfrag_guard_look_age_seconds", "Seconds since the last look", labels=["target"])
+        age = GaugeMetricFamily("unfrag_guard_poll_age_seconds", "Seconds since the last poll", labels=["target"])
         page = GaugeMetricFamily("unfrag_guard_human_needed", "1 while it is left to a human", labels=["target"])
         actions = CounterMetricFamily(
             "unfrag_guard_actions", "What was done, and how it came out", labels=["target", "action", "outcome"]

@@ -1,4 +1,4 @@
-"""What a single look saw and what follows from it, in a line for people (``--once``)."""
+"""What a single poll saw and what follows from it, in a line for people (``--once``)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from unfrag.guard.words import other_guard
 
 if TYPE_CHECKING:
-    from unfrag.guard.service import Watched
-    from unfrag.guard.state import Answer, Decision, Look
+    from unfrag.guard.service import WatchedServer
+    from unfrag.guard.state import Answer, Decision, Poll
 
 _ANSWERS: dict[Answer, str] = {
     "ok": "{}/health answers 200",
@@ -18,11 +18,11 @@ _ANSWERS: dict[Answer, str] = {
 }
 
 
-def line(one: Watched, dry_run: bool) -> str:
+def line(one: WatchedServer, dry_run: bool) -> str:
     """After its turn."""
     label = one.target.label
     if one.fault:
-        return f"{label}: the look failed: {one.fault}"
+        return f"{label}: the poll failed: {one.fault}"
     if one.last is None or one.decided is None:
         return f"{label}: {other_guard(one.holder())} watches it, so nothing was looked at"
     seen = [_ANSWERS[one.last.answers].format(one.target.address)]
@@ -32,10 +32,10 @@ def line(one: Watched, dry_run: bool) -> str:
     return f"{label}: {'; '.join(seen)}; {_follows(one.decided, one.last, is_first, dry_run)}"
 
 
-def _follows(decided: Decision, seen: Look, is_first: bool, dry_run: bool) -> str:
+def _follows(decided: Decision, seen: Poll, is_first: bool, dry_run: bool) -> str:
     waits = decided.rule == "watching" or (decided.rule == "starting" and is_first)
     if waits and seen.answers != "ok":
-        return "one look is not enough to act"
+        return "one poll is not enough to act"
     if decided.action == "none":
         return f"{decided.rule}: {decided.why}" if decided.why else decided.rule
     would = "would " if dry_run else ""

@@ -1,4 +1,4 @@
-"""The guard at work: every few seconds one look at each server, one decision, and what follows from it."""
+"""The guard at work: every few seconds one poll of each server, one decision, and what follows from it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgspec
 
-from unfrag.doctor import rules
+from unfrag.doctor.rules.thresholds import Thresholds, load_thresholds
 from unfrag.errors import UnfragError
 from unfrag.guard import act
 from unfrag.guard.activity import Processes
 from unfrag.guard.decide import at_night, decide, unfinished
 from unfrag.guard.doctor import Doctor
 from unfrag.guard.heartbeat import Heartbeat
-from unfrag.guard.look import look
 from unfrag.guard.memory import Memory, Remembered
-from unfrag.guard.state import Decision, Look
+from unfrag.guard.poll import poll
+from unfrag.guard.state import Decision, Poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ _AT_ONCE = 16
 _PATIENCE = 10.0  # seconds for one answer
 
 
-class Watched:
+class WatchedServer:
     """One server under guard.
 
     Args:
@@ -56,29 +56,27 @@ class Watched:
         tell: Callable[[str, Decision, str], None],
         dry_run: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        thresholds: dict[str, rules.Thresholds] | None = None,
+        thresholds: dict[str, Thresholds] | None = None,
     ) -> None:
         self.target, self._launcher, self._policy = target, launcher, policy
         self._audit, self._tell, self._dry_run, self._clock = audit, tell, dry_run, clock
         self._memory = Memory(folder, target.label, target.identity, reads_only=dry_run)
         self._heartbeat = Heartbeat(clock, policy.hang_seconds / 2)
         self._processes = Processes(clock)
-        self._doctor = Doctor(
-            target.url, target.label, policy.doctor_seconds, audit, thresholds or rules.load_thresholds()
-        )
+        self._doctor = Doctor(target.url, target.label, policy.doctor_seconds, audit, thresholds or load_thresholds())
         self._elected = False
         self._said = ""
         self.fault = ""
         """Of the guard's own, in which the last turn ended."""
         self.remembered = self._recalled()
-        self.last: Look | None = None
+        self.last: Poll | None = None
         self.decided: Decision | None = None
-        """What followed from the last look."""
+        """What followed from the last poll."""
         self.actions: dict[tuple[str, str], int] = {}
         """How often each action came out how: done, failed or dry run."""
 
     def turn(self, client: httpx.Client, stop: Event) -> None:
-        """Look, decide, act. Never raises: a fault with one server must not end the guard of the others."""
+        """Poll, decide, act. Never raises: a fault with one server must not end the guard of the others."""
         try:
             if self._is_elected():
                 self._turn(client, stop)
@@ -88,7 +86,7 @@ class Watched:
             self._audit.write(self.target.label, "fault", why=self.fault)
 
     def _turn(self, client: httpx.Client, stop: Event) -> None:
-        self.last = self._look(client)
+        self.last = self._poll(client)
         if self.last.answers == "ok":
             self.last = msgspec.structs.replace(self.last, findings=self._doctor.critical(self.last.at))
         self._finish(client, stop)
@@ -109,19 +107,19 @@ class Watched:
         if decision.action != "none":
             self._do(decision, stop)
         elif decision.rule != self.remembered.rule:
-            self._audit.write(self.target.label, "seen", rule=decision.rule, why=decision.why, look=_seen(self.last))
+            self._audit.write(self.target.label, "seen", rule=decision.rule, why=decision.why, poll=_seen(self.last))
         self.remembered.rule, self.remembered.why = decision.rule, decision.why
         self._memory.save(self.remembered)
 
-    def _look(self, client: httpx.Client) -> Look:
+    def _poll(self, client: httpx.Client) -> Poll:
         patience = min(_PATIENCE, self._policy.interval)
-        return look(client, self.target, self._launcher, self._clock(), patience, self._heartbeat, self._processes)
+        return poll(client, self.target, self._launcher, self._clock(), patience, self._heartbeat, self._processes)
 
     def stands_by(self) -> bool:
         """Does another guard act on it?"""
         try:
             return not self._is_elected()
-        except OSError:  # its look says so
+        except OSError:  # its poll says so
             return False
 
     def holder(self) -> int | None:
@@ -151,7 +149,7 @@ class Watched:
         what = unfinished(self.last, self.remembered.acting_since, self.remembered.state.pid)
         if what == "restart":
             self._do(Decision("restart", "unfinished", f"not done yet: {self.remembered.acting}"), stop)
-            self.last = self._look(client)
+            self.last = self._poll(client)
         elif what == "drop":
             self.remembered.acting = None
 
@@ -176,7 +174,7 @@ class Watched:
                     self.remembered.acting = None
         said = f"{decision.action} {decision.rule} {outcome} {result}"
         again, self._said = said == self._said and outcome == "failed", said
-        if again:  # it fails as it did at the last look, which was told
+        if again:  # it fails as it did at the last poll, which was told
             return
         key = (decision.action, outcome)
         self.actions[key] = self.actions.get(key, 0) + 1
@@ -188,7 +186,7 @@ class Watched:
             why=decision.why,
             outcome=outcome,
             result=result,
-            look=seen,
+            poll=seen,
         )
         if not self._dry_run:
             self._tell(self.target.label, decision, f"{outcome}: {result}" if result else outcome)
@@ -199,7 +197,7 @@ def run(fleet: Fleet, interval: float, stop: Event, rounds: int | None = None) -
     notify("READY=1")
     limits = httpx.Limits(max_connections=2 * _AT_ONCE, max_keepalive_connections=0)
     with (
-        ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="look") as pool,
+        ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="poll") as pool,
         # A certificate that cannot be verified is no reason to call a server dead; nothing secret goes this way.
         httpx.Client(trust_env=False, limits=limits, verify=False) as client,
     ):
@@ -229,7 +227,7 @@ def _between(now: str, start: str, end: str) -> bool:
     return start <= now < end if start <= end else now >= start or now < end
 
 
-def _seen(seen: Look) -> dict[str, Any]:
+def _seen(seen: Poll) -> dict[str, Any]:
     return {key: value for key, value in msgspec.structs.asdict(seen).items() if value is not None and key != "at"}
 
 

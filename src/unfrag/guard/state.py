@@ -11,11 +11,11 @@ Answer = Literal["ok", "dead", "silent", "refused"]
 Activity = Literal["stopped", "traced", "broken", "compiling", "busy", "idle"]
 
 
-class Look(msgspec.Struct, frozen=True):
+class Poll(msgspec.Struct, frozen=True):
     """One look at a server. ``at``: seconds of a clock that never goes back. None: it was not told.
 
     ``answers``: ``ok`` is 200 from ``/health``, ``dead`` 503, ``silent`` no answer in time, ``refused`` nobody listens.
-    ``age``: seconds since the engine itself answered. ``activity``: of its processes, since the look before.
+    ``age``: seconds since the engine itself answered. ``activity``: of its processes, since the poll before.
     ``memory``: of the fullest card or rank, over its limit. ``over_budget``: what a rank's allocator holds of its card
     beyond what vLLM allows itself, over the whole card; None: there is no card, or vLLM says no bound.
     ``runs_matter``: who in this server gains from adjacent free blocks.
@@ -50,10 +50,10 @@ class Restart(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is remembered between two looks. ``since``: when each condition began to hold without a break."""
+    """What is remembered between two polls. ``since``: when each condition began to hold without a break."""
 
     since: dict[str, float] = {}
-    last_look: float | None = None
+    last_poll: float | None = None
     started_at: float | None = None
     pid: int | None = None
     ready: bool = False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Row(msgspec.Struct, kw_only=True):
-    """One server. ``seconds_ago``: since the last look; None: there was none since the machine started."""
+    """One server. ``seconds_ago``: since the last poll; None: there was none since the machine started."""
 
     target: str
     at_work: bool = False
@@ -78,7 +78,7 @@ def _row(one: Remembered, label: str, at_work: bool) -> Row:
     return Row(
         target=label,
         at_work=at_work,
-        seconds_ago=None if state.last_look is None or state.last_look > now else round(now - state.last_look, 1),
+        seconds_ago=None if state.last_poll is None or state.last_poll > now else round(now - state.last_poll, 1),
         rule=one.rule,
         why=one.why,
         restarts_last_hour=len(recent),

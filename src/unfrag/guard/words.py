@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unfrag.guard.policy import Policy
-    from unfrag.guard.service import Watched
+    from unfrag.guard.service import WatchedServer
     from unfrag.guard.ways import Ways
 
 _SHOWN = 5  # servers by their names
 
 
-def first_words(watched: list[Watched], policy: Policy, log: Path, log_fault: str | None) -> list[str]:
+def first_words(watched: list[WatchedServer], policy: Policy, log: Path, log_fault: str | None) -> list[str]:
     """What is guarded, how, and what another guard watches."""
     others = [one for one in watched if one.stands_by()]
     mine = [one.target.label for one in watched if one not in others]
     written = f"; written down in {log}" if log_fault is None else ""
-    lines = [f"guarding {_some(mine)}: a look every {policy.interval:g} s{written}"] if mine else []
+    lines = [f"guarding {_some(mine)}: a poll every {policy.interval:g} s{written}"] if mine else []
     lines += _of_others(others)
     if policy.empties_cache:
         lines.append(
@@ -52,7 +52,7 @@ def other_guard(pid: int | None) -> str:
     return "another guard" if pid is None else f"another guard (pid {pid})"
 
 
-def _of_others(watched: list[Watched]) -> list[str]:
+def _of_others(watched: list[WatchedServer]) -> list[str]:
     labels: dict[int | None, list[str]] = {}
     for one in watched:
         labels.setdefault(one.holder(), []).append(one.target.label)

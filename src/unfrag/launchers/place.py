@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.launchers.compose.service import ComposeService
-from unfrag.launchers.supervisor.choice import USUAL, obvious_program
+from unfrag.launchers.supervisor.choice import USUAL, only_program
 from unfrag.launchers.supervisor.program import SupervisorProgram
 from unfrag.launchers.systemd import SystemdUnit
 from unfrag.redaction import redact
@@ -50,7 +50,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return ["--compose", self.compose, *(["--service", self.service] if self.service != SERVICE else [])]
         if not self.config:
             return []
-        program = ["--program", self.program] if self.program != obvious_program(Path(self.config)) else []
+        program = ["--program", self.program] if self.program != only_program(Path(self.config)) else []
         server = ["--server", self.server] if self.server is not None else []
         return ["--config", self.config, *program, *server]
 

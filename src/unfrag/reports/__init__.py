@@ -18,7 +18,7 @@ _printed: list[bool] = []
 _PIPE_WIDTH = 120  # columns, where nobody says how many there are
 
 
-class Paper(Console):
+class SafeConsole(Console):
     """Prints no control characters: a label or a line of a log may hold what a terminal obeys."""
 
     def render_str(self, text: str, **more: Any) -> Text:
@@ -28,12 +28,12 @@ class Paper(Console):
 def out() -> Console:
     """Where results go."""
     terminal = sys.stdout.isatty()
-    return Paper(highlight=False, soft_wrap=not terminal, width=None if terminal else _PIPE_WIDTH)
+    return SafeConsole(highlight=False, soft_wrap=not terminal, width=None if terminal else _PIPE_WIDTH)
 
 
 def err() -> Console:
     """Where messages and progress go."""
-    return Paper(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return SafeConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def print_json(value: object) -> None:

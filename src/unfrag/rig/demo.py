@@ -21,9 +21,11 @@ from unfrag.bench.load import LoadGenerator
 from unfrag.bench.result import Result
 from unfrag.bench.run import BenchPlan, bench
 from unfrag.bench.workload import Workload, generate
-from unfrag.doctor import collect, diagnosis, rules
+from unfrag.doctor import collect, diagnosis
 from unfrag.doctor.probes import launch
+from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.errors import NotEnoughEvidence
+from unfrag.facts.finding import SEVERITIES
 from unfrag.facts.memory_stats import Pool
 from unfrag.launchers import Edit
 from unfrag.plan.advise import Advice, advise
@@ -163,7 +165,7 @@ def _diagnosed_under_load(rig: Rig, every_seconds: float = 5.0) -> Iterator[list
     """Diagnose every few seconds while the body runs; yields the list, the gravest finding last."""
     found: list[diagnosis.Diagnosis] = []
     done = threading.Event()
-    thresholds = rules.load_thresholds()
+    thresholds = load_thresholds()
 
     def look() -> None:
         while not done.wait(every_seconds):
@@ -179,4 +181,4 @@ def _diagnosed_under_load(rig: Rig, every_seconds: float = 5.0) -> Iterator[list
     finally:
         done.set()
         thread.join()
-        found.sort(key=lambda d: max((rules.SEVERITIES.index(f.severity) for f in d.findings), default=-1))
+        found.sort(key=lambda d: max((SEVERITIES.index(f.severity) for f in d.findings), default=-1))

@@ -89,7 +89,7 @@ def test_the_test_sees_routes_that_are_wrong():
     assert plain != again
 
 
-class Watched:
+class WatchedServer:
     """Every choice of experts as the routers' own hook sees it, by request and position; flips among them."""
 
     def __init__(self, llm):
@@ -127,7 +127,7 @@ def crowd(llm, number=24):
 
 def test_a_preempted_request_keeps_every_expert():
     with an_engine(BLOCKS, 16, own=ON, **NO_PREFIX_CACHE) as llm:
-        watched = Watched(llm)
+        watched = WatchedServer(llm)
         crowd(llm)
     assert watched.compared > 1000
     assert watched.flips == 0
@@ -135,7 +135,7 @@ def test_a_preempted_request_keeps_every_expert():
 
 def test_without_the_cache_its_experts_flip_and_observing_counts_them():
     with an_engine(BLOCKS, 16, own=("--enable-expert-cache=observe",), **NO_PREFIX_CACHE) as llm:
-        watched = Watched(llm)
+        watched = WatchedServer(llm)
         crowd(llm)
         counts = cache_of(engine_core(llm)).counts()
     assert watched.compared > 1000

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from unfrag.engine.pool import compaction, integrity, plan
-from unfrag.engine.pool.policy import Policy, effort
+from unfrag.engine.pool.effort import Policy, effort
 from unfrag.engine.pool.reading import read_pool
 from unfrag.engine.publish import publisher_of
 from unfrag.engine.vllm import core, features, tables

@@ -21,7 +21,7 @@ def programs(path: Path) -> dict[str, str]:
     return found
 
 
-def obvious_program(path: Path) -> str | None:
+def only_program(path: Path) -> str | None:
     """The one that starts vLLM, or the only one; None: there are several. The usual name where nothing can be read."""
     try:
         known = programs(path)

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from unfrag.doctor.probes.log.messages import engines, nccl, refused, system, torch, vllm
+from unfrag.doctor.probes.log.messages import nccl, other_engines, refused, system, torch, vllm
 
-MESSAGES = (*vllm.MESSAGES, *refused.MESSAGES, *engines.MESSAGES, *torch.MESSAGES, *nccl.MESSAGES, *system.MESSAGES)
+MESSAGES = (
+    *vllm.MESSAGES,
+    *refused.MESSAGES,
+    *other_engines.MESSAGES,
+    *torch.MESSAGES,
+    *nccl.MESSAGES,
+    *system.MESSAGES,
+)

@@ -9,7 +9,7 @@ import httpx
 from unfrag.apply.unfinished import under_way
 from unfrag.errors import UnfragError
 from unfrag.facts.memory_stats import Pool
-from unfrag.guard.state import Answer, Look
+from unfrag.guard.state import Answer, Poll
 from unfrag.server import health
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unfrag.launchers import Launcher
 
 
-def look(
+def poll(
     client: httpx.Client,
     target: Target,
     launcher: Launcher | None,
@@ -27,7 +27,7 @@ def look(
     patience: float,
     heartbeat: Heartbeat,
     processes: Processes,
-) -> Look:
+) -> Poll:
     """Never raises: whatever happens is what was seen.
 
     Args:
@@ -41,7 +41,7 @@ def look(
         age = heartbeat.age(client, target.url.rstrip("/"), patience)
     state, pid = _launched(launcher)
     changing, cut_short = _change(launcher, target) if answers != "ok" else (None, None)
-    return Look(
+    return Poll(
         at=now,
         answers=answers,
         launcher=state,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unfrag.engine.pool.policy import Policy, effort
+from unfrag.engine.pool.effort import Policy, effort
 
 MIB = 1 << 20
 POLICY = Policy()
