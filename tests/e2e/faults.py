@@ -52,7 +52,7 @@ class Load(Clients):
         self._rig, self._tokens, self._words = rig, tokens, words
         super().__init__(clients)
         self.asked: list[tuple[float, float, str]] = []
-        """Begun, ended, and ``served``, ``refused`` (503 with Retry-After), ``cut`` or another status."""
+        """Begun, ended, and ``served``, ``refused`` (503 with Retry-After), ``cut: why`` or another status."""
 
     def served(self):
         """How many so far."""
@@ -60,7 +60,9 @@ class Load(Clients):
 
     def run(self, number):
         body = {"model": SERVED_NAME, "temperature": 0, "ignore_eos": True}
-        with httpx.Client(trust_env=False, timeout=120) as client:
+        # A connection for each: a server closes one that is idle for 5 s, and on a busy machine a client may be that late.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(trust_env=False, timeout=120, limits=limits) as client:
             asked = 0
             while self.going:
                 asked += 1
@@ -72,8 +74,8 @@ class Load(Clients):
                     came = self._judge(client.post(f"{self._rig.url}/v1/completions", json=asks), tokens)
                 except httpx.ConnectError:
                     came = "nobody"
-                except (httpx.HTTPError, ValueError, LookupError):
-                    came = "cut"
+                except (httpx.HTTPError, ValueError, LookupError) as fault:
+                    came = f"cut: {fault!r}"
                 self.asked.append((begun, time.monotonic(), came))
                 if came != "served":
                     self.pause(0.2)

@@ -53,7 +53,7 @@ class Guard:
     def __exit__(self, *_):
         if self.process is not None:
             self.process.terminate()
-            assert self.process.wait(30) == 0
+            assert self.process.wait(180) == 0
 
     def killed(self):
         self.process.kill()

@@ -23,6 +23,7 @@ from unfrag.rig.server import Rig, free_port
 pytestmark = pytest.mark.slow
 
 SEED = 20261123
+STARTS_WITHIN = 180  # seconds until a guard has seen a server healthy: two ranks that spin leave little of two cores
 
 
 class Scene:
@@ -40,7 +41,7 @@ class Scene:
         folder.mkdir(exist_ok=True)
         begun = time.monotonic()
         with Guard(self.rig, folder, *words, **policy) as guard:
-            until(lambda: guard.has_seen_it_healthy(begun), 30)
+            until(lambda: guard.has_seen_it_healthy(begun), STARTS_WITHIN)
             guard.seen = len(guard.actions())
             yield guard
 
