@@ -60,7 +60,7 @@ class Load(Clients):
 
     def run(self, number):
         body = {"model": SERVED_NAME, "temperature": 0, "ignore_eos": True}
-        # A connection for each: a server closes one that is idle for 5 s, and on a busy machine a client may be that late.
+        # A connection for each: a server closes one that is idle for 5 s, and a starved client may be that late.
         limits = httpx.Limits(max_keepalive_connections=0)
         with httpx.Client(trust_env=False, timeout=120, limits=limits) as client:
             asked = 0

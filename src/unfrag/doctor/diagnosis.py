@@ -9,6 +9,7 @@ import msgspec
 from unfrag.doctor import ledger, order, rules
 from unfrag.doctor.doubt import quoted, unexplained_failure, why_not_healthy
 from unfrag.doctor.ledger import Card
+from unfrag.doctor.supposing import with_hypotheses
 from unfrag.doctor.weigh import dialect, evidence
 from unfrag.doctor.words import pages
 from unfrag.doctor.words.language import words
@@ -61,6 +62,8 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, Thresholds], language: st
     missing = [Missing(fact, redact(why)) for fact, why in unknowns(snapshot)]
     if isinstance(cards, Unknown):
         missing.append(Missing("ledger", cards.why))
+    doubt = why_not_healthy(snapshot, unexplained_failure(snapshot, findings), healthy)
+    findings = with_hypotheses(snapshot, findings, not findings and not doubt, language)
     failure = unexplained_failure(snapshot, findings)
     if failure is not None:
         missing.append(Missing("failed_allocation", why["unexplained"].format(line=quoted(failure[:200]))))

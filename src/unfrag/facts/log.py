@@ -84,6 +84,8 @@ class Log(msgspec.Struct, frozen=True, tag=True):
     ooms: tuple[Oom, ...] = ()
     loads: tuple[Load, ...] = ()
     last_line: str = ""
+    terms: tuple[str, ...] = ()
+    """Known words of the lines that tell of trouble; see ``doctor/probes/log/terms.py``."""
     note: str = ""
     """What kept it from being read to its end."""
 

@@ -66,8 +66,8 @@ def _any(field: str, value: Any) -> Any:
 
 
 def _text(field: str, value: str) -> str:
-    if field in ("kind", "type"):
-        return value
+    if field in ("kind", "type", "terms"):
+        return value  # words of ours
     if field in ("uuid", "gpu_uuid"):
         return value  # a number by now
     if field == "last_line":

@@ -43,6 +43,13 @@ class Fix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.do or f"{self.set}   # {self.why}"
 
 
+class Supposed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to do about a cause that is only a hypothesis, and the one command that ``decide``s. Templates too."""
+
+    fixes: tuple[str, ...]
+    decide: str
+
+
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The words of a rule. Texts in ``seen``, ``meaning``, ``harmless`` and ``fixes`` are templates of ``str.format``.
 
@@ -61,6 +68,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     harmless: str | dict[str, str]
     seen: dict[str, str]
     fixes: dict[str, Fix]
+    hypothesis: Supposed | None = None
 
 
 @cache

@@ -4,6 +4,7 @@
 ``prefix``    takes off what stands before a message
 ``pattern``   how a message is written down; ``messages/`` are the messages, one file a program
 ``oom``, ``load``  PyTorch's out-of-memory message; the engines' periodic lines
+``terms``     words of the lines that tell of trouble
 ``gather``    the pass
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag.doctor.probes.log.gather import Gatherer, places
+from unfrag.doctor.probes.log.gather import Gatherer, Places, places
 from unfrag.doctor.probes.log.source import Source
 from unfrag.facts.values import Unknown
 
@@ -37,7 +38,7 @@ def read(path: Path) -> Log | Unknown:
         return stream
     gatherer = Gatherer()
     with stream, ThreadPoolExecutor(_SEARCHERS) as searchers:
-        in_flight: deque[tuple[bytes, Future[list[tuple[int, int]]]]] = deque()
+        in_flight: deque[tuple[bytes, Future[Places]]] = deque()
         for raw in source.chunks(stream):
             chunk = gatherer.straighten(raw)
             in_flight.append((chunk, searchers.submit(places, chunk)))

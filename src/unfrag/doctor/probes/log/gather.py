@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from unfrag.doctor.probes.log import load, oom, prefix, wrap
+from unfrag.doctor.probes.log import load, oom, prefix, terms, wrap
 from unfrag.doctor.probes.log.messages import MESSAGES
 from unfrag.doctor.probes.log.pattern import Compiled, compiled
 from unfrag.facts.log import Event, Load, Log, Oom
@@ -24,6 +24,7 @@ _OF_USERS = ("Received request", "prompt: '", '"messages":', "Generated response
 _WITH_FRAMES = ("disk_full", "bare_oom", "moe_workspace", "cuda_invalid_argument")
 _KEEP_FIRST, _KEEP_LAST, _OOMS, _LOADS = 2, 16, 24, 240
 _HITS_FIRST, _HITS_LAST = 16, 8  # of one trigger in one chunk: beyond that, lines are counted and not read
+_TROUBLES_FIRST, _TROUBLES_LAST = 4, 2
 _LINE = 4000
 _SAMPLE = 1 << 20
 _AHEAD_LINES, _AHEAD_CHARS = 14, 2500
@@ -33,17 +34,28 @@ _SHORT_FRAME = re.compile(r"^\s*(?:\.\.\.|…)\s*(?:in )?(\S.{2,100})|^\s*in ([\
 _NEW_MESSAGE = re.compile(r"^\s*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|Traceback|\[\d{4}-\d\d-\d\d|\d{4}-\d\d-\d\d)")
 
 
+class Places(NamedTuple):
+    """Where to read in a chunk, in order: lines that may hold a known message, and beginnings of lines of trouble."""
+
+    messages: list[tuple[int, int]]
+    troubles: list[int]
+
+
 @cache
 def _table() -> tuple[BytesAhoCorasick, dict[int, list[Compiled]], frozenset[int], frozenset[int]]:
-    """(automaton over all triggers, trigger -> its messages, triggers of load lines, of failed allocations)."""
-    triggers = sorted({t for m in MESSAGES for t in m.triggers} | {*load.TRIGGERS, *_OOM_TRIGGERS})
+    """(automaton over all triggers, trigger -> its messages, triggers of load lines, of failed allocations).
+
+    Triggers of trouble come last, and only the search of a chunk goes by them.
+    """
+    known = {t for m in MESSAGES for t in m.triggers} | {*load.TRIGGERS, *_OOM_TRIGGERS}
+    triggers = sorted(known)
     number = {trigger: i for i, trigger in enumerate(triggers)}
     wanted: dict[int, list[Compiled]] = {}
     for message in MESSAGES:
         pattern = compiled(message)
         for trigger in message.triggers:
             wanted.setdefault(number[trigger], []).append(pattern)
-    automaton = BytesAhoCorasick([t.encode() for t in triggers], implementation=Implementation.DFA)
+    automaton = BytesAhoCorasick([t.encode() for t in (*triggers, *terms.TRIGGERS)], implementation=Implementation.DFA)
     return (
         automaton,
         wanted,
@@ -52,21 +64,28 @@ def _table() -> tuple[BytesAhoCorasick, dict[int, list[Compiled]], frozenset[int
     )
 
 
-def places(chunk: bytes) -> list[tuple[int, int]]:
-    """(start, end) of the lines with a trigger, in order. Of a trigger that is everywhere, the first and last few.
+def places(chunk: bytes) -> Places:
+    """Lines with a trigger. Of a trigger that is everywhere, the first and last few.
 
     Needs no state and lets other threads run meanwhile, so that chunks can be searched side by side.
     """
+    automaton, wanted, of_load, of_oom = _table()
     by_trigger: dict[int, list[int]] = {}
-    for which, start, _ in _table()[0].find_matches_as_indexes(chunk):
+    for which, start, _ in automaton.find_matches_as_indexes(chunk, overlapping=True):
         by_trigger.setdefault(which, []).append(start)
-    found: set[tuple[int, int]] = set()
-    for hits in by_trigger.values():
-        chosen = hits if len(hits) <= _HITS_FIRST + _HITS_LAST else hits[:_HITS_FIRST] + hits[-_HITS_LAST:]
-        for at in chosen:
-            end = chunk.find(b"\n", at)
-            found.add((chunk.rfind(b"\n", 0, at) + 1, end if end >= 0 else len(chunk)))
-    return sorted(found)
+    messages: set[tuple[int, int]] = set()
+    troubles: set[int] = set()
+    for which, hits in by_trigger.items():
+        is_known = which in wanted or which in of_load or which in of_oom
+        first, last = (_HITS_FIRST, _HITS_LAST) if is_known else (_TROUBLES_FIRST, _TROUBLES_LAST)
+        for at in hits if len(hits) <= first + last else hits[:first] + hits[-last:]:
+            begins = chunk.rfind(b"\n", 0, at) + 1
+            if is_known:
+                end = chunk.find(b"\n", at)
+                messages.add((begins, end if end >= 0 else len(chunk)))
+            else:
+                troubles.add(begins)
+    return Places(sorted(messages), sorted(troubles))
 
 
 class Gatherer:
@@ -86,6 +105,7 @@ class Gatherer:
         self._before = b""
         self._width: int | None = None
         self._last = b""
+        self._troubles = terms.Troubles()
 
     def straighten(self, chunk: bytes) -> bytes:
         """The chunk with the lines that a terminal broke put together; the first one decides."""
@@ -93,11 +113,14 @@ class Gatherer:
             self._width = wrap.width(chunk[:_SAMPLE])
         return wrap.undo(chunk, self._width) if self._width else chunk
 
-    def feed(self, chunk: bytes, where: list[tuple[int, int]]) -> None:
+    def feed(self, chunk: bytes, where: Places) -> None:
         """Read one straight chunk of whole lines at its :func:`places`."""
         self._size += len(chunk)
         serving = min((at for at in map(chunk.find, _SERVING) if at >= 0), default=-1)
-        for start, end in where:
+        self._troubles.see(chunk)
+        for start in where.troubles:
+            self._troubles.add(chunk, start)
+        for start, end in where.messages:
             if 0 <= serving < start:
                 self._serves()
                 serving = -1
@@ -218,6 +241,7 @@ class Gatherer:
             ooms=tuple(self._ooms),
             loads=tuple(self._loads),
             last_line=prefix.strip_colour(last).strip()[:300],
+            terms=tuple(sorted(terms.terms(self._troubles.text()) & terms.vocabulary())),
         )
 
 
