@@ -23,6 +23,8 @@ def leaves(table, path=()):
     for key, value in table.items():
         if isinstance(value, dict):
             yield from leaves(value, (*path, key))
+        elif isinstance(value, list):
+            yield from leaves({str(i): each for i, each in enumerate(value)}, (*path, key))
         else:
             yield (*path, key), value
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from unfrag.doctor.doubt import has_evidence
 from unfrag.doctor.weigh import dialect, evidence, hypotheses, signals
 from unfrag.doctor.words import pages
 from unfrag.doctor.words.suppose import suppose
@@ -27,7 +26,7 @@ _LEAST = 0.1
 # What a rule's word adds to the log-odds of its cause.
 _WORD: dict[Certainty, float] = {"proven": 6.0, "strong": 4.5, "likely": 2.5, "possible": 1.0}
 _HEALTHY_AT_LEAST = 0.5
-_OVERRULED_BELOW = 0.2
+_OVERRULED_BELOW = 0.35
 _TROUBLE = frozenset(
     {f"word {word}" for word in ("error", "exception", "traceback", "failed", "failure", "fatal", "crashed")}
     | {
@@ -66,7 +65,7 @@ def with_hypotheses(
     Args:
         is_healthy: no rule found anything, and they saw enough to call the server healthy.
     """
-    if (findings and findings[0].certainty in _SURE) or not (findings or _is_pasted(snapshot)):
+    if (findings and findings[0].certainty in _SURE) or not evidence.has_text(snapshot):
         return findings
     seen = signals.of(snapshot)
     weighed = hypotheses.weigh(seen)
@@ -82,11 +81,6 @@ def with_hypotheses(
         elif len(said) + len(found) < _AT_MOST and (each.share >= _LEAST or not said):
             said.append(suppose(each, _severity(each, snapshot), snapshot, spelling, language))
     return said
-
-
-def _is_pasted(snapshot: Snapshot) -> bool:
-    """Is there anything that weak signs can be read from? A server that does not answer gives none."""
-    return evidence.has_text(snapshot) or (not snapshot.silent and has_evidence(snapshot))
 
 
 def _is_in_trouble(seen: frozenset[str], weighed: Iterable[Hypothesis], is_healthy: bool) -> bool:

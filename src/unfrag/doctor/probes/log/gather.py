@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from unfrag.doctor.probes.log import load, oom, prefix, terms, wrap
+from unfrag.doctor.probes.log import frames, load, oom, prefix, terms, wrap
 from unfrag.doctor.probes.log.messages import MESSAGES
 from unfrag.doctor.probes.log.pattern import Compiled, compiled
 from unfrag.facts.log import Event, Load, Log, Oom
@@ -28,9 +28,6 @@ _TROUBLES_FIRST, _TROUBLES_LAST = 4, 2
 _LINE = 4000
 _SAMPLE = 1 << 20
 _AHEAD_LINES, _AHEAD_CHARS = 14, 2500
-_BACK_BYTES, _BACK_FRAMES = 49_152, 80
-_FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]+/[^"/]+|[^"/]+)", line \d+, in (\S+)')
-_SHORT_FRAME = re.compile(r"^\s*(?:\.\.\.|…)\s*(?:in )?(\S.{2,100})|^\s*in ([\w.]+ \([\w./]+\.py.{0,10}\))")
 _NEW_MESSAGE = re.compile(r"^\s*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|Traceback|\[\d{4}-\d\d-\d\d|\d{4}-\d\d-\d\d)")
 
 
@@ -127,7 +124,7 @@ class Gatherer:
             self._read(chunk, start, end)
         if serving >= 0:
             self._serves()
-        self._before = chunk[-_BACK_BYTES:]
+        self._before = chunk[-frames.BACK_BYTES :]
         if last := chunk[-_LINE:].strip():
             self._last = last
 
@@ -156,8 +153,8 @@ class Gatherer:
                 said_of = message.read(candidate)
                 if said_of is not None:
                     done.add(message.kind)
-                    frames = _frames(self._before, chunk, start, rank) if message.kind in _WITH_FRAMES else ()
-                    self._event(message.kind, candidate, *said_of, rank, frames)
+                    traced = frames.before(self._before, chunk, start, rank) if message.kind in _WITH_FRAMES else ()
+                    self._event(message.kind, candidate, *said_of, rank, traced)
                     break
 
     def _oom(self, texts: _Texts, chunk: bytes, start: int, rank: str) -> None:
@@ -187,7 +184,7 @@ class Gatherer:
                 ready=self._ready,
                 loaded=self._loaded,
                 sized=self._sized,
-                frames=_frames(self._before, chunk, start, rank),
+                frames=frames.before(self._before, chunk, start, rank),
             )
         )
 
@@ -277,43 +274,6 @@ class _Texts:
             found.append(text)
             length += len(text)
         return found
-
-
-def _frames(before: bytes, chunk: bytes, start: int, rank: str) -> tuple[str, ...]:
-    """``file.py:function`` of the traceback that ends here, outermost first."""
-    back = chunk[max(0, start - _BACK_BYTES) : start]
-    if len(back) < _BACK_BYTES:
-        back = before[-(_BACK_BYTES - len(back)) :] + back
-    frames: list[str] = []
-    for line in reversed(back.decode("utf-8", "replace").splitlines()):
-        own, text = prefix.split(line[:_LINE])
-        if rank and own and own != rank:
-            continue
-        if "Traceback (most recent call last)" in text:
-            break
-        if (found := _FRAME.search(text)) is not None:
-            frames.append(f"{found[1]}:{found[2]}")
-        elif (short := _SHORT_FRAME.match(text)) is not None:  # people shorten tracebacks
-            frames.append(f":{short[1] or short[2]}")
-        if len(frames) >= _BACK_FRAMES:
-            break
-    if frames:
-        return tuple(reversed(frames))
-    return _frames_after(chunk, start, rank)
-
-
-def _frames_after(chunk: bytes, start: int, rank: str) -> tuple[str, ...]:
-    """Some programs print the message first and its traceback behind it."""
-    frames: list[str] = []
-    for line in chunk[start : start + _BACK_BYTES].decode("utf-8", "replace").splitlines()[1:_BACK_FRAMES]:
-        own, text = prefix.split(line[:_LINE])
-        if (rank and own and own != rank) or not text.strip():
-            continue
-        if (found := _FRAME.search(text)) is not None:
-            frames.append(f"{found[1]}:{found[2]}")
-        elif text.startswith(("INFO", "WARNING")) or (frames and "Traceback" in text):
-            break
-    return tuple(frames)
 
 
 def _known(said: Oom) -> int:
