@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from unfrag.doctor import ledger, order, rules
+from unfrag.doctor import ledger, order, referee, rules
 from unfrag.doctor.doubt import quoted, unexplained_failure, why_not_healthy
 from unfrag.doctor.ledger import Card
 from unfrag.doctor.supposing import with_hypotheses
@@ -74,7 +74,7 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, Thresholds], language: st
         target=redact(snapshot.target),
         verdict=verdict,
         why=why[doubt] if verdict == "unknown" else "",
-        findings=tuple(_presentable(finding) for finding in findings),
+        findings=tuple(_presentable(referee.allowed(finding, snapshot)) for finding in findings),
         ledger=None if isinstance(cards, Unknown) else cards,
         healthy=() if doubt else tuple(healthy),
         unknown=tuple(missing),

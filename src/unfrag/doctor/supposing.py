@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SURE: tuple[Certainty, ...] = ("proven", "strong")
 _AT_MOST = 3
 _LEAST = 0.1
+_MANY_WORDS = 6
 # What a rule's word adds to the log-odds of its cause.
 _WORD: dict[Certainty, float] = {"proven": 6.0, "strong": 4.5, "likely": 2.5, "possible": 1.0}
 _HEALTHY_AT_LEAST = 0.5
@@ -68,6 +69,8 @@ def with_hypotheses(
     if (findings and findings[0].certainty in _SURE) or not evidence.has_text(snapshot):
         return findings
     seen = signals.of(snapshot)
+    if not _says_something(seen):
+        return findings
     weighed = hypotheses.weigh(seen)
     if not findings and not _is_in_trouble(seen, weighed, is_healthy):
         return findings
@@ -81,6 +84,12 @@ def with_hypotheses(
         elif len(said) + len(found) < _AT_MOST and (each.share >= _LEAST or not said):
             said.append(suppose(each, _severity(each, snapshot), snapshot, spelling, language))
     return said
+
+
+def _says_something(seen: frozenset[str]) -> bool:
+    """A few words are no sign: a message, a number, a flag or what the text is about is, and so are many words."""
+    kinds = [signal.partition(" ")[0] for signal in seen]
+    return kinds.count("word") >= _MANY_WORDS or any(kind not in ("word", "engine", "log") for kind in kinds)
 
 
 def _is_in_trouble(seen: frozenset[str], weighed: Iterable[Hypothesis], is_healthy: bool) -> bool:

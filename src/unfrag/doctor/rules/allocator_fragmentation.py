@@ -42,7 +42,7 @@ def _from_oom(snapshot: Snapshot, view: oom.View, thresholds: dict[str, Any]) ->
     share = view.share(unused)
     little = share is not None and share < thresholds["reserved_ratio"]
     crowded = (view.share(view.others) or 0) > thresholds["others"] and view.fragmented < 1.5
-    steps = 2 * little + 2 * crowded + (view.stage == "graphs")
+    steps = 2 * little + (view.asked < thresholds["small_request"]) + 2 * crowded + (view.stage == "graphs")
     certainty = weaker("proven" if view.fragmented >= 1 else "likely", steps)
     return _judged(snapshot, "failed", view.oom.text, certainty, asked=size(view.asked), unused=size(unused))
 

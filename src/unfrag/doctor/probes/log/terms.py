@@ -107,7 +107,8 @@ _TOO_COMMON = frozenset(
 
 def terms(text: str) -> set[str]:
     """All terms of a text, of any vocabulary."""
-    found = {f"about:{name}" for name, pattern in _concepts().items() if pattern.search(text)}
+    low_text = text.lower()
+    found = {f"about:{name}" for name, pattern in _concepts().items() if pattern.search(low_text)}
     before = ""
     for line in text.splitlines():
         if frame := _FRAME.search(line):
@@ -137,7 +138,7 @@ def terms(text: str) -> set[str]:
 @cache
 def _concepts() -> dict[str, re.Pattern[str]]:
     table = resources.table("unfrag.doctor.probes.log", "concepts.toml")["concepts"]
-    return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in table.items()}
+    return {name: re.compile(pattern) for name, pattern in table.items()}
 
 
 @cache
@@ -187,5 +188,7 @@ class Troubles:
     def text(self) -> str:
         """What was kept, without what stands before each line's message."""
         short = self._whole is not None and (not self._first or len(self._whole) < _PASTED)
-        lines = "\n".join(self._whole or []) if short else "\n".join([*self._first, *self._last])
-        return "\n".join(prefix.split(line)[1] for line in lines.splitlines())
+        texts = self._whole or [] if short else [*self._first, *self._last]
+        lines = dict.fromkeys(prefix.split(line)[1][:_LINE] for text in texts for line in text.splitlines())
+        kept = "\n".join(lines)
+        return kept if len(kept) <= _SMALL else f"{kept[: _SMALL // 2]}\n{kept[-_SMALL // 2 :]}"
