@@ -9,6 +9,7 @@ import msgspec
 from unfrag.doctor import ledger, order, referee, rules
 from unfrag.doctor.doubt import quoted, unexplained_failure, why_not_healthy
 from unfrag.doctor.ledger import Card
+from unfrag.doctor.own_words import with_own_words
 from unfrag.doctor.supposing import with_hypotheses
 from unfrag.doctor.weigh import dialect, evidence
 from unfrag.doctor.words import pages
@@ -64,6 +65,7 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, Thresholds], language: st
         missing.append(Missing("ledger", cards.why))
     doubt = why_not_healthy(snapshot, unexplained_failure(snapshot, findings), healthy)
     findings = with_hypotheses(snapshot, findings, not findings and not doubt, language)
+    findings = with_own_words([referee.allowed(finding, snapshot) for finding in findings], snapshot, language)
     failure = unexplained_failure(snapshot, findings)
     if failure is not None:
         missing.append(Missing("failed_allocation", why["unexplained"].format(line=quoted(failure[:200]))))
@@ -74,7 +76,7 @@ def diagnose(snapshot: Snapshot, thresholds: dict[str, Thresholds], language: st
         target=redact(snapshot.target),
         verdict=verdict,
         why=why[doubt] if verdict == "unknown" else "",
-        findings=tuple(_presentable(referee.allowed(finding, snapshot)) for finding in findings),
+        findings=tuple(_presentable(finding) for finding in findings),
         ledger=None if isinstance(cards, Unknown) else cards,
         healthy=() if doubt else tuple(healthy),
         unknown=tuple(missing),

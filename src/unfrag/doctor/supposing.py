@@ -24,8 +24,9 @@ _SURE: tuple[Certainty, ...] = ("proven", "strong")
 _AT_MOST = 3
 _LEAST = 0.1
 _MANY_WORDS = 6
+_SOMETHING_ELSE = "not_memory"
 # What a rule's word adds to the log-odds of its cause.
-_WORD: dict[Certainty, float] = {"proven": 6.0, "strong": 4.5, "likely": 2.5, "possible": 1.0}
+_WORD: dict[Certainty, float] = {"proven": 6.0, "strong": 4.5, "likely": 3.5, "possible": 1.0}
 _HEALTHY_AT_LEAST = 0.5
 _OVERRULED_BELOW = 0.35
 _TROUBLE = frozenset(
@@ -100,7 +101,9 @@ def _is_in_trouble(seen: frozenset[str], weighed: Iterable[Hypothesis], is_healt
 
 
 def _ranked(weighed: list[Hypothesis], findings: list[Finding]) -> list[Hypothesis]:
-    """Likeliest first, what a rule says added."""
+    """Likeliest first, what a rule says added. "Something else" gives way to what a rule holds likely."""
+    if findings and findings[0].certainty == "likely" and findings[0].severity != "info":
+        weighed = [each for each in weighed if each.cause != _SOMETHING_ELSE or each.cause == findings[0].cause]
     word = {finding.cause: _WORD[finding.certainty] for finding in reversed(findings) if finding.severity != "info"}
     return sorted(weighed, key=lambda each: math.log(max(each.share, 1e-6)) + word.get(each.cause, 0.0), reverse=True)
 

@@ -86,6 +86,8 @@ class Log(msgspec.Struct, frozen=True, tag=True):
     last_line: str = ""
     terms: tuple[str, ...] = ()
     """Known words of the lines that tell of trouble; see ``doctor/probes/log/terms.py``."""
+    advised: tuple[str, ...] = ()
+    """Flags and variables that a program's own message advises."""
     note: str = ""
     """What kept it from being read to its end."""
 

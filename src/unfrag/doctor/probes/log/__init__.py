@@ -5,7 +5,7 @@
 ``pattern``   how a message is written down; ``messages/`` are the messages, one file a program
 ``oom``, ``load``  PyTorch's out-of-memory message; the engines' periodic lines
 ``terms``     words of the lines that tell of trouble
-``frames``    of a traceback
+``advice``    what a message itself advises; ``frames`` of a traceback
 ``gather``    the pass
 """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from unfrag.doctor.probes.log import frames, load, oom, prefix, terms, wrap
+from unfrag.doctor.probes.log import advice, frames, load, oom, prefix, terms, wrap
 from unfrag.doctor.probes.log.messages import MESSAGES
 from unfrag.doctor.probes.log.pattern import Compiled, compiled
 from unfrag.facts.log import Event, Load, Log, Oom
@@ -228,6 +228,7 @@ class Gatherer:
         """All of it."""
         kept = [pair for group in self._first.values() for pair in group]
         kept += [pair for group in self._late.values() for pair in group]
+        troubles = self._troubles.text()
         last = self._last.rsplit(b"\n", 1)[-1].decode("utf-8", "replace")
         return Log(
             size=self._size,
@@ -238,7 +239,8 @@ class Gatherer:
             ooms=tuple(self._ooms),
             loads=tuple(self._loads),
             last_line=prefix.strip_colour(last).strip()[:300],
-            terms=tuple(sorted(terms.terms(self._troubles.text()) & terms.vocabulary())),
+            terms=tuple(sorted(terms.terms(troubles) & terms.vocabulary())),
+            advised=advice.advised(troubles),
         )
 
 
