@@ -190,3 +190,34 @@ def test_own_thresholds_replace_single_values(tmp_path):
     own.write_text("[nothing]\nx = 1\n")
     with pytest.raises(UsageError, match="not a rule"):
         load_thresholds(own)
+
+
+CAME_UP = (
+    "INFO 10-07 06:45:22 [core.py:257] init engine (profile, create kv cache, warmup model) took 29.91 seconds\n"
+    "INFO:     Application startup complete.\n"
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[Gloo] Rank 0 is connected to 0 peer ranks. Expected number of connected peer ranks is : 0",
+        "Ignore import error when loading sglang.srt.models.midashenglm. No module named 'torchaudio'",
+        'WARNING [_custom_ops.py:20] Failed to import from vllm._C with ModuleNotFoundError("No module named \'vllm._C\'")',
+        "vllm: error: unrecognized arguments: --enable-chunked-prefil",
+        "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.",
+        "  Device 0: NVIDIA GeForce RTX 4090, compute capability 8.9, VMM: yes",
+    ],
+)
+def test_what_a_server_printed_before_it_came_up_has_not_kept_it_from_it(line):
+    assert found(log=parse(START + line + "\n" + CAME_UP)) == []
+
+
+def test_what_v0_held_before_profiling_are_its_own_weights():
+    loaded = "INFO 10-07 06:45:22 model_runner.py:1060] Model loading took 15.0 GiB\n"
+    line = (
+        "INFO Memory profiling results: total_gpu_memory=79.15GiB initial_memory_usage=15.51GiB "
+        "peak_torch_memory=16.19GiB memory_usage_post_profile=15.56GiB non_torch_memory=0.55GiB kv_cache_size=54.0GiB\n"
+    )
+    assert "foreign_process" not in found(log=parse(START + loaded + line))
+    assert "foreign_process" in found(log=parse(START + line.replace("15.51", "45.51")))

@@ -74,7 +74,11 @@ def _left_behind(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | Non
     """Somebody looked and found no process, and the card is in use; or it was in use before profiling."""
     before = evidence.fact(snapshot, "profiled")
     if before is not None and {"initial", "total"} <= before.numbers.keys():
+        # V0 measures this once the weights are in.
+        loaded = evidence.fact(snapshot, "model_loaded")
+        weights = loaded.numbers.get("weights", 0) if loaded is not None else 0
         held, total = before.numbers["initial"], before.numbers["total"]
+        held -= weights if weights <= held else 0
         if held >= max(thresholds["start_bytes"], total * thresholds["start_ratio"]):
             return judged("before", before.text, "proven", held=size(held), total=size(total))
     nobody = evidence.said(snapshot, "nobody_runs")

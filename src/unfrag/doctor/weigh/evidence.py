@@ -69,7 +69,7 @@ def still_counts(log: Log, life: int, ready: bool) -> bool:
 
     Where several lives ended so, the next one will: then all of them count.
     """
-    later_served = log.ready and life < log.lives
+    later_served = log.ready and (life < log.lives or not ready)
     return not later_served or (ready and (life == log.lives - 1 or deaths(log) >= _CRASH_LOOP))
 
 

@@ -53,7 +53,7 @@ MESSAGES = (
     M(
         "gloo",
         ("gloo", "Gloo"),
-        r"(?:[Gg]loo.{0,80}(?:connect|timed? ?out|failed)|connectFullMesh failed|Connection closed by peer)",
+        r"(?:[Gg]loo.{0,80}(?:connect(?!ed to)|timed? ?out|failed)|connectFullMesh failed|Connection closed by peer)",
     ),
     M(
         "allreduce_ipc",

@@ -81,7 +81,7 @@ MESSAGES = (
     M(
         "capability",
         ("apability", "supported on", "not supported in this"),
-        r"(?:type fp8\w+ not supported in this|Minimum capability: <needs:int>|(?:[Bb]float16|bf16|FP8|fp8|[Ff]p4|NVFP4|MXFP4)\S* (?:\w+ ){0,4}(?:is|are) only supported on|only supported on GPUs with compute capability|requires? (?:a )?(?:compute )?capability|not supported (?:for|on) the current GPU|only supports Ampere|compute capability (?:of at least )?<wants:num>)",
+        r"(?:type fp8\w+ not supported in this|Minimum capability: <needs:int>|(?:[Bb]float16|bf16|FP8|fp8|[Ff]p4|NVFP4|MXFP4)\S* (?:\w+ ){0,4}(?:is|are) only supported on|only supported on GPUs with compute capability|requires? (?:a )?(?:compute )?capability|not supported (?:for|on) the current GPU|only supports Ampere|compute capability (?:of )?(?:at least|>=|above|below|lower than|higher than) ?<wants:num>)",
     ),
     M(
         "kernel_image",
