@@ -203,7 +203,7 @@ CAME_UP = (
     [
         "[Gloo] Rank 0 is connected to 0 peer ranks. Expected number of connected peer ranks is : 0",
         "Ignore import error when loading sglang.srt.models.midashenglm. No module named 'torchaudio'",
-        'WARNING [_custom_ops.py:20] Failed to import from vllm._C with ModuleNotFoundError("No module named \'vllm._C\'")',
+        "WARNING Failed to import from vllm._C with ModuleNotFoundError(\"No module named 'vllm._C'\")",
         "vllm: error: unrecognized arguments: --enable-chunked-prefil",
         "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.",
         "  Device 0: NVIDIA GeForce RTX 4090, compute capability 8.9, VMM: yes",
