@@ -4,6 +4,7 @@ import pytest
 
 from tests.snapshots import a_pool, a_snapshot
 from unfrag.doctor import diagnosis, rules
+from unfrag.doctor.probes import series
 from unfrag.doctor.probes.log import parse
 from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.doctor.words import pages
@@ -221,3 +222,17 @@ def test_what_v0_held_before_profiling_are_its_own_weights():
     )
     assert "foreign_process" not in found(log=parse(START + loaded + line))
     assert "foreign_process" in found(log=parse(START + line.replace("15.51", "45.51")))
+
+
+def test_nccl_that_gets_no_memory_is_a_matter_of_memory():
+    said = "torch.distributed.DistBackendError: NCCL error: ncclUnhandledCudaError: Failed to CUDA calloc 6291456 bytes"
+    assert "not_memory" not in found(log=parse(START + said))
+    assert "not_memory" in found(
+        log=parse(START + said.replace("Failed to CUDA calloc 6291456 bytes", "unhandled error"))
+    )
+
+
+def test_the_size_of_a_machine_is_no_growth():
+    assert series.read("I'm running it in a linux server with 32 vCPU and 128 Gib of RAM.") == ()
+    assert series.read("RAM of 2x GPUs 64 GiB") == ()
+    assert series.read("RSS GiB: start 6.00, +12h 6.57, +24h 7.10")

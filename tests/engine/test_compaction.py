@@ -256,6 +256,11 @@ def test_two_ranks_move_alike():
 def test_tables_of_the_kernels_own_blocks_are_never_written(engine, monkeypatch):
     """vLLM 0.30 and 0.31 keep them so in Model Runner V1 where a backend's blocks are smaller than the scheduler's."""
 
+    def has_own(worker):
+        return any(
+            hasattr(table, "blocks_per_kv_block") for table in worker.model_runner.input_batch.block_table.block_tables
+        )
+
     def split(worker):
         for table in worker.model_runner.input_batch.block_table.block_tables:
             table.blocks_per_kv_block = 2
@@ -264,6 +269,8 @@ def test_tables_of_the_kernels_own_blocks_are_never_written(engine, monkeypatch)
         for table in worker.model_runner.input_batch.block_table.block_tables:
             del table.blocks_per_kv_block
 
+    if any(remote_of(engine_core(engine)).ask(has_own)):
+        pytest.skip("this vLLM goes by that number itself, and would fail with a wrong one")
     said = []
     plain = Run(engine).answers
     remote_of(engine_core(engine)).ask(split)

@@ -36,6 +36,7 @@ _COLUMN = re.compile(
 _NOISE = re.compile(
     r"\([^()]{0,300}\)|/\s{0,9}[0-9.,]{1,30}\s{0,9}[KMGT]i?B?\b|\d{4}[-/]\d\d[-/]\d\d\S*|\b\d\d[-/]\d\d\b|\b\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
     r"|[+~]?\b\d{1,20}(?:\.\d{1,20})?\s?(?:hours?|hrs?|h|days?|d|minutes?|min|m|weeks?|w|seconds?|secs?|s|周|天|小时|分钟|点)(?![A-Za-z])"
+    r"|\b\d{1,6}\s?[x×]?\s?(?:v?CPUs?|cores?|GPUs?|cards?|machines?|nodes?|核|卡|张)(?![A-Za-z])"
     r"|\b\d[\d,]{0,20}\s?(?:req\w*|rounds?|steps?|iter\w*|turns?|pages?|blocks?|tokens?)\b"
     r"|\b(?:day|hour|week|pid|t|req|req/s|rps|qps|cpu|running|waiting|threads?|fds?)\s?[=:]?\s?\d[\d.,]{0,20}[KMGkm]?\b|\b[0-9a-f]{12}\b",
     re.IGNORECASE,

@@ -33,6 +33,7 @@ _KINDS: tuple[tuple[str, Certainty], ...] = (
     ("over_budget", "likely"),
     ("prompt_too_long", "possible"),
 )
+_OF_MEMORY = re.compile(r"calloc|out of memory|cudaMalloc|alloc(?:ation)? fail", re.IGNORECASE)
 looked = evidence.serves
 
 
@@ -46,6 +47,8 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
     for kind, certainty in _KINDS:
         event = evidence.said(snapshot, kind)
         if event is None or (event.ready and kind in ("prompt_too_long", "permission", "file_missing", "hub")):
+            continue
+        if kind == "nccl_error" and _OF_MEMORY.search(event.text):
             continue
         return judged(kind, event.text, certainty, fixes=(kind,), meaning="flags", harmless="once")
     return _limited(snapshot, thresholds) or _some_error(snapshot)
@@ -86,7 +89,9 @@ def _some_error(snapshot: Snapshot) -> Judged | None:
     denied = evidence.fact(snapshot, "no_memory_fault")
     if denied is None and (error is None or (error.ready and ended is None)):
         return None
-    if error is not None and re.search(r"[Mm]emory|KV|OOM|RuntimeError: Engine", error.text):
+    if error is not None and (
+        re.search(r"[Mm]emory|KV|OOM|RuntimeError: Engine", error.text) or _OF_MEMORY.search(error.text)
+    ):
         return None
     text = error.text if error is not None else denied.text if denied is not None else ""
     known: dict[str, Any] = {"meaning": "unknown", "harmless": "serves"}
