@@ -46,3 +46,10 @@ def test_it_is_said_with_the_best_finding_before_what_decides(tmp_path):
     assert len(lines) == 1
     assert "SGLANG_DISPATCH_TOKENS_PER_RANK" in lines[0]
     assert sum("--shm-size" in fix for fix in best.fixes) == 1
+
+
+def test_a_launch_line_advises_nothing(tmp_path):
+    (tmp_path / "log.txt").write_text("The server hangs after an hour of load, all_reduce never returns\n")
+    (tmp_path / "launch.txt").write_text("use: vllm serve m --max-model-len 8192 --tensor-parallel-size 2\n")
+    found = diagnosis.diagnose(collect.evidence(tmp_path), load_thresholds()).findings
+    assert not [fix for finding in found for fix in finding.fixes if fix.startswith("the message itself names")]

@@ -236,3 +236,17 @@ def test_the_size_of_a_machine_is_no_growth():
     assert series.read("I'm running it in a linux server with 32 vCPU and 128 Gib of RAM.") == ()
     assert series.read("RAM of 2x GPUs 64 GiB") == ()
     assert series.read("RSS GiB: start 6.00, +12h 6.57, +24h 7.10")
+
+
+def test_a_card_that_fell_off_the_bus_goes_before_the_ranks_that_waited_for_it():
+    log = (
+        "NVRM: Xid (PCI:0000:41:00): 79, pid=1234, GPU has fallen off the bus.\n"
+        "[rank0]: Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE) ran for 600001 "
+        "milliseconds before timing out.\n"
+    )
+    assert found(log=parse(log))[:2] == ["not_memory", "nccl_hang"]
+
+
+def test_a_server_that_starts_is_not_said_to_hang():
+    finding = the_finding(log=parse(START + "INFO 01-01 00:00:01 [pynccl.py:103] vLLM is using nccl==2.27.3\n"))
+    assert (finding.cause, finding.certainty, finding.severity) == ("nccl_hang", "possible", "warning")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unfrag.doctor import collect, diagnosis
+from unfrag.doctor.probes.log.terms import terms
 from unfrag.doctor.rules import RULES
 from unfrag.doctor.rules.thresholds import load_thresholds
 from unfrag.doctor.weigh import hypotheses, signals
@@ -93,3 +94,23 @@ def test_each_cause_says_what_to_do_and_what_decides(cause):
     assert told.fixes
     assert told.decide
     assert "<" not in "".join((*told.fixes, told.decide))
+
+
+def test_what_is_said_not_to_be_there_counts_for_nothing():
+    plain = terms("the server is slow")
+    for denied in ("the server is slow, without any errors", "the server is slow, no OOM at all"):
+        assert not {term for term in terms(denied) - plain if "error" in term or "memory" in term or "oom" in term}
+    assert "about:out of memory" in terms("OOM")
+    assert not {term for term in terms("很慢，没有任何报错") if "报错" in term}
+
+
+def test_memory_in_use_is_no_other_process():
+    assert "about:others on the card" not in terms("显存占用 92%，一切正常")
+    assert "about:others on the card" in terms("显存被占用，进程残留")
+
+
+def test_a_weak_guess_about_a_server_that_did_not_fail_is_no_more_than_a_warning(tmp_path):
+    found = judged(
+        tmp_path / "a", "After some days answers come slower and slower, first tokens late; hit rate lower\n"
+    )
+    assert all(finding.severity == "warning" for finding in found.findings if finding.confidence < 0.5)

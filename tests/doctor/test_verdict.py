@@ -28,7 +28,7 @@ def said(text: str) -> str:
 def agree(verdict: str, text: str, code: int, severities: list[str]) -> bool:
     wanted = 3 if verdict == "unknown" else 1 if "critical" in severities else 0
     claims_health = "healthy, as far as could be seen" in text
-    return said(text) == verdict and code == wanted and claims_health == (verdict == "healthy")
+    return said(text).removeprefix("perhaps ") == verdict and code == wanted and claims_health == (verdict == "healthy")
 
 
 def test_there_are_folders():

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag.doctor.weigh import evidence
 from unfrag.doctor.words.language import words
+from unfrag.facts.log import Log
 
 if TYPE_CHECKING:
     from unfrag.facts.finding import Finding
@@ -20,7 +20,7 @@ def with_own_words(findings: list[Finding], snapshot: Snapshot, language: str = 
         return findings
     best = findings[0]
     said = " ".join(best.fixes)
-    names = dict.fromkeys(name for log in evidence.logs(snapshot) for name in log.advised if name not in said)
+    names = dict.fromkeys(name for name in _advised(snapshot) if name not in said)
     if not names:
         return findings
     line = words(language).says["own_words"].format(names=", ".join(names))
@@ -29,3 +29,8 @@ def with_own_words(findings: list[Finding], snapshot: Snapshot, language: str = 
     )
     fixes = (*best.fixes[:where], line, *best.fixes[where:])
     return [msgspec.structs.replace(best, fixes=fixes), *findings[1:]]
+
+
+def _advised(snapshot: Snapshot) -> tuple[str, ...]:
+    """By the log alone: a launch line names flags too, and advises nothing."""
+    return snapshot.log.advised if isinstance(snapshot.log, Log) else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from unfrag.doctor.weigh import dialect, evidence, hypotheses, signals
+from unfrag.doctor.weigh import dialect, evidence, hypotheses, oom, signals
 from unfrag.doctor.words import pages
 from unfrag.doctor.words.suppose import suppose
 from unfrag.facts.memory_stats import Pool
@@ -24,6 +24,8 @@ _SURE: tuple[Certainty, ...] = ("proven", "strong")
 _AT_MOST = 3
 _LEAST = 0.1
 _MANY_WORDS = 6
+_SAYS_CRITICAL = 0.5
+_FAILED = ("engine_dead", "worker_died", "oom_killed", "exit_137", "sigkill", "other_error")
 _SOMETHING_ELSE = "not_memory"
 # What a rule's word adds to the log-odds of its cause.
 _WORD: dict[Certainty, float] = {"proven": 6.0, "strong": 4.5, "likely": 3.5, "possible": 1.0}
@@ -109,7 +111,8 @@ def _ranked(weighed: list[Hypothesis], findings: list[Finding]) -> list[Hypothes
 
 
 def _severity(hypothesis: Hypothesis, snapshot: Snapshot) -> Severity:
-    """That of the cause; of a server that serves no more than a warning."""
+    """That of the cause; a warning where the server serves, or where the guess is weak and nothing has failed."""
     if evidence.serves(snapshot) or isinstance(snapshot.pool, Pool):
         return "warning"
-    return pages.head(hypothesis.cause).severity
+    failed = oom.of(snapshot) or oom.bare(snapshot) or evidence.said(snapshot, *_FAILED)
+    return "warning" if hypothesis.share < _SAYS_CRITICAL and not failed else pages.head(hypothesis.cause).severity

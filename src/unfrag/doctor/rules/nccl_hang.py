@@ -38,13 +38,16 @@ def _silent(snapshot: Snapshot) -> Judged | None:
     waiting = evidence.fact(snapshot, "core_waiting", "shm_broadcast", "rpc_timeout")
     loading = evidence.fact(snapshot, "model_loaded", "kv_size") is None and not log.ready
     last = "NCCL" in log.last_line or "nccl" in log.last_line or "pynccl" in log.last_line
-    if stopped or (last and not log.ready):
+    told = "about:hangs" in log.terms
+    if stopped or (last and not log.ready and told):
         return judged("still", log.last_line, "strong")
+    if last and not log.ready:  # or the log was read while the server started
+        return judged("still", log.last_line, "possible", severity="warning")
     quiet = not log.last(
         "other_error", "engine_dead", "worker_died", "bare_oom", "unknown_argument", "sigkill", "oom_killer"
     )
     if loading and quiet and waiting is None and log.events[-1].kind == "nccl_init":
-        return judged("ends", init.text, "likely")
+        return judged("ends", init.text, "likely" if told else "possible", severity=None if told else "warning")
     if waiting is not None and loading:
         return judged("waited", waiting.text, "strong")
     return None

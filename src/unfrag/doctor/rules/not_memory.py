@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CAUSE = "not_memory"
 _KINDS: tuple[tuple[str, Certainty], ...] = (
-    ("xid", "strong"),
+    ("xid", "proven"),
     ("illegal_access", "strong"),
     ("rdma", "strong"),
     ("limits", "strong"),
@@ -33,6 +33,8 @@ _KINDS: tuple[tuple[str, Certainty], ...] = (
     ("over_budget", "likely"),
     ("prompt_too_long", "possible"),
 )
+_OF_ONE_REQUEST = ("prompt_too_long", "over_budget", "template")
+_ECHOES_OF_A_CARD = ("nccl_hang", "engine_stalled", "isolation_breach")
 _OF_MEMORY = re.compile(r"calloc|out of memory|cudaMalloc|alloc(?:ation)? fail", re.IGNORECASE)
 looked = evidence.serves
 
@@ -50,7 +52,9 @@ def judge(snapshot: Snapshot, thresholds: dict[str, Any]) -> Judged | None:
             continue
         if kind == "nccl_error" and _OF_MEMORY.search(event.text):
             continue
-        return judged(kind, event.text, certainty, fixes=(kind,), meaning="flags", harmless="once")
+        harmless = "once" if kind in _OF_ONE_REQUEST else "never"
+        explains = _ECHOES_OF_A_CARD if kind == "xid" else ()
+        return judged(kind, event.text, certainty, fixes=(kind,), meaning="flags", harmless=harmless, explains=explains)
     return _limited(snapshot, thresholds) or _some_error(snapshot)
 
 

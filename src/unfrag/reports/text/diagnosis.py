@@ -87,7 +87,8 @@ def _verdict(diagnosis: Diagnosis, says: dict[str, str]) -> str:
     if diagnosis.verdict == "unknown":
         return says["unknown"].format(why=diagnosis.why)
     best = diagnosis.findings[0]
-    return f"[{_COLOUR[best.severity]}]{best.cause}[/{_COLOUR[best.severity]}]"
+    cause = says["perhaps"].format(cause=best.cause) if best.certainty == "possible" else best.cause
+    return f"[{_COLOUR[best.severity]}]{cause}[/{_COLOUR[best.severity]}]"
 
 
 def _card(card: Card, words: Words) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 AT_MOST = 4
+_NEAR = 160
 _VERB = re.compile(
     r"\b(?:try|please|consider|should|set|use|using|pass|specify|increas\w+|decreas\w+|reduc\w+|lower\w*|rais\w+|enabl\w+|"
     r"disabl\w+|remov\w+|unset|requires?|must)\b|请|设置|增大|减小|降低|调大|调小",
@@ -34,7 +35,7 @@ def advised(text: str) -> tuple[str, ...]:
         verb = _VERB.search(sentence)
         if verb is None or _NEVER.search(sentence):
             continue
-        for name in _NAME.findall(sentence):
+        for name in _NAME.findall(sentence[verb.end() : verb.end() + _NEAR]):
             plain = name if name[0] == "-" or name[0].isupper() else "--" + name.replace("_", "-")
             found.setdefault(plain.replace("_", "-") if plain.startswith("--") else plain)
             if len(found) >= AT_MOST:

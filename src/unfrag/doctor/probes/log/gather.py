@@ -22,6 +22,15 @@ _OOM_TRIGGERS = ("ried to allocate", "OutOfMemoryError", "out of memory")
 _SERVING = (b'HTTP/1.1" 200',)
 _OF_USERS = ("Received request", "prompt: '", '"messages":', "Generated response")  # what people ask is no evidence
 _WITH_FRAMES = ("disk_full", "bare_oom", "moe_workspace", "cuda_invalid_argument")
+_FAILURES = (
+    "other_error",
+    "engine_dead",
+    "worker_died",
+    "bare_oom",
+    "unknown_argument",
+    "invalid_argument",
+    "no_module",
+)
 _KEEP_FIRST, _KEEP_LAST, _OOMS, _LOADS = 2, 16, 24, 240
 _HITS_FIRST, _HITS_LAST = 16, 8  # of one trigger in one chunk: beyond that, lines are counted and not read
 _TROUBLES_FIRST, _TROUBLES_LAST = 4, 2
@@ -91,7 +100,7 @@ class Gatherer:
     def __init__(self) -> None:
         self._automaton, self._wanted, self._of_load, self._of_oom = _table()
         self._size = 0
-        self._life, self._ready, self._loaded, self._sized = 0, False, False, False
+        self._life, self._ready, self._loaded, self._sized, self._failed = 0, False, False, False, False
         self._starts: set[tuple[str, str]] = set()
         self._first: dict[str, list[tuple[int, Event]]] = {}
         self._late: dict[str, deque[tuple[int, Event]]] = {}
@@ -129,7 +138,8 @@ class Gatherer:
             self._last = last
 
     def _serves(self) -> None:
-        self._ready = True
+        """Requests are answered. By another server, where this life has failed before it was ready."""
+        self._ready = self._ready or not self._failed
 
     def _read(self, chunk: bytes, start: int, end: int) -> None:
         raw = chunk[start : min(end, start + _LINE)].decode("utf-8", "replace")
@@ -176,6 +186,7 @@ class Gatherer:
             self._counts["oom_repeated"] += 1
             return
         self._counts["oom"] += 1
+        self._failed = self._failed or not self._ready
         self._ooms.append(
             msgspec.structs.replace(
                 best,
@@ -200,7 +211,9 @@ class Gatherer:
         if kind == "start":
             self._begin(text, words, rank)
         elif kind == "ready":
-            self._ready = True
+            self._ready, self._failed = True, False
+        elif kind in _FAILURES and not self._ready:
+            self._failed = True
         elif kind == "model_loaded":
             self._loaded = True
         elif kind in ("kv_size", "kv_available"):
@@ -221,7 +234,7 @@ class Gatherer:
         if which in self._starts or self._life == 0:
             self._life += 1
             self._starts = set()
-            self._ready = self._loaded = self._sized = False
+            self._ready = self._loaded = self._sized = self._failed = False
         self._starts.add(which)
 
     def log(self) -> Log:

@@ -57,6 +57,12 @@ _ACCESS = re.compile(r'HTTP/1\.[01]"? \d{3}|"(?:GET|POST) /')
 _FRAME = re.compile(r'File "(?:[^"]*/)?([\w.-]+)", line \d+, in ([\w<>]+)')
 _WORD = re.compile(r"--[a-z][a-z0-9-]+|[A-Za-z_][A-Za-z0-9_]{2,39}|[\u4e00-\u9fff]{2,20}")
 _HUMP = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]{3,}")
+# What is said not to be there.
+_DENIED = re.compile(
+    r"\b(?:no|without(?: any)?|never(?: an?)?|n[o']t an?)\s+(?:\w{1,12}\s)?(?:oom|errors?|exceptions?|crash(?:es)?|warnings?|leaks?)\b"
+    r"(?: at all)?|没有(?:任何)?\S{0,4}(?:报错|错误|异常)|无(?:任何)?报错|未见(?:报错|异常)|日志正常",
+    re.IGNORECASE,
+)
 _TOO_COMMON = frozenset(
     [
         "the",
@@ -107,6 +113,7 @@ _TOO_COMMON = frozenset(
 
 def terms(text: str) -> set[str]:
     """All terms of a text, of any vocabulary."""
+    text = _DENIED.sub(" ", text)
     low_text = text.lower()
     found = {f"about:{name}" for name, pattern in _concepts().items() if pattern.search(low_text)}
     before = ""
