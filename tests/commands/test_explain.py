@@ -44,3 +44,10 @@ def test_all_findings_are_listed_by_their_ids(capsys):
     assert len(lines) == len(RULES)
     assert lines == sorted(lines)
     assert lines[3].endswith(pages.head("kv_pool_too_small").sentence)
+
+
+def test_a_word_of_a_cause_is_answered_with_the_causes_that_have_it(capsys):
+    assert cli.main(["explain", "leak"]) == 2
+    assert "did you mean memory_leak_gpu, memory_leak_host, kv_transfer_leak?" in capsys.readouterr().err
+    assert cli.main(["explain", "nothing_like_it_9"]) == 2
+    assert "`unfrag explain` lists them" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from tests.doctor.test_rules import LOADED, READY, SIZED, START, torch_oom
 from tests.snapshots import a_snapshot
 from unfrag import cli
-from unfrag.doctor import diagnosis
+from unfrag.doctor import collect, diagnosis
 from unfrag.doctor.probes import launch
 from unfrag.doctor.probes.log import parse
 from unfrag.doctor.rules.thresholds import load_thresholds
@@ -118,3 +118,11 @@ def test_flags_are_held_against_the_version(flags, wrong):
     assert (wrong is None) == (found == [])
     if wrong:
         assert wrong in found[0][1]
+
+
+def test_a_context_that_the_launch_line_gives_is_not_said_to_be_missing(tmp_path):
+    (tmp_path / "log.txt").write_text("INFO:     Application startup complete.\n")
+    for line, given in (("vllm serve m --max-model-len 32k", True), ("vllm serve m --max-model-len many", False)):
+        (tmp_path / "launch.txt").write_text(line)
+        found = diagnosis.diagnose(collect.evidence(tmp_path), load_thresholds())
+        assert ("max_model_len" not in {missing.fact for missing in found.unknown}) is given

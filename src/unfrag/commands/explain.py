@@ -8,6 +8,7 @@ from unfrag.commands.options import add_json
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
 NAME = "explain"
 EXAMPLES = """\
@@ -44,10 +45,20 @@ def run(args: argparse.Namespace) -> int:
     wanted = args.finding.strip().lower()
     found = next((cause for cause, words in heads.items() if wanted in (words.id.lower(), cause)), None)
     if found is None:
-        raise UsageError(f"no finding is called {args.finding!r}; `unfrag explain` lists them")
+        near = _near(wanted, heads)
+        raise UsageError(f"no finding is called {args.finding!r}; {near or '`unfrag explain` lists them'}")
     text = page(found, spoken)
     if args.json:
         print_json({"schema_version": 1, "id": heads[found].id, "cause": found, "page": text})
     else:
         render(text, out())
     return 0
+
+
+def _near(wanted: str, heads: Iterable[str]) -> str:
+    """What it may have meant: causes with the word in their name, or nearly of that name."""
+    import difflib
+
+    causes = list(heads)
+    found = [cause for cause in causes if wanted and wanted in cause] or difflib.get_close_matches(wanted, causes)
+    return f"did you mean {', '.join(found[:4])}?" if found else ""

@@ -18,6 +18,7 @@ from unfrag.facts.values import NO_ANSWER, NOT_GIVEN, Unknown
 from unfrag.server import health, metrics
 from unfrag.system.decode import decoded
 from unfrag.system.network import is_here
+from unfrag.units import read_count
 
 if TYPE_CHECKING:
     from unfrag.server.client import Server
@@ -139,7 +140,7 @@ def evidence(folder: Path) -> Snapshot:
         engine=context.get("engine") or no_context,
         engine_version=context.get("engine_version") or no_context,
         model=context.get("model") or no_context,
-        max_model_len=_NOT_GIVEN,
+        max_model_len=_longest(started),
         pool=answered if isinstance(answered, Unknown) else health.parse(answered.encode()),
         metrics=numbers,
         gpus=gpus,
@@ -152,6 +153,16 @@ def evidence(folder: Path) -> Snapshot:
         isolation=_expected(context.get("expected_cards"), gpus),
         allocator=allocator.read(snapshot_file) if snapshot_file else _NOT_GIVEN,
     )
+
+
+def _longest(started: Launch | Unknown) -> int | Unknown:
+    """The context that the launch line asks for."""
+    if isinstance(started, Unknown):
+        return _NOT_GIVEN
+    try:
+        return int(read_count(started.flags.get("--max-model-len") or ""))
+    except (ValueError, OverflowError):
+        return _NOT_GIVEN
 
 
 def _joined(pasted: Launch | Unknown, printed: Launch | Unknown) -> Launch | Unknown:
