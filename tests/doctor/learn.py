@@ -20,6 +20,7 @@ from scipy import sparse
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from tests.doctor import pasted
 from unfrag.doctor import collect
 from unfrag.doctor.probes.log import terms
 from unfrag.doctor.weigh import signals
@@ -27,7 +28,6 @@ from unfrag.doctor.weigh.hypotheses import HEALTHY, WORDS_WEIGH
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src" / "unfrag" / "doctor"
-FILES = {"log": "log.txt", "nvidia_smi": "nvidia_smi.txt", "metrics": "metrics.txt", "health": "health.json"}
 # What was written to teach counts half; what was seen counts in full.
 TAUGHT = 0.5
 STRENGTH = 0.3
@@ -69,16 +69,9 @@ def _lines(path: Path, weight: float, *, scored: bool) -> list[Case]:
     found = []
     for line in path.read_text().splitlines():
         said = json.loads(line)
-        evidence = said.get("evidence") or {"log": said.get("log")}
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for kind, text in evidence.items():
-                if text:
-                    (folder / FILES[kind]).write_text(text if isinstance(text, str) else json.dumps(text))
-            if said.get("launch"):
-                (folder / "launch.txt").write_text(said["launch"])
-            context = {key: said.get(key) for key in ("engine", "engine_version", "model", "gpus")}
-            (folder / "context.json").write_text(json.dumps(context))
+            pasted.write(folder, said)
             found.append(Case(folder, said, weight, scored))
     return found
 

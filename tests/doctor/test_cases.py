@@ -7,9 +7,9 @@ thread; ``expect.json`` says the cause and why.
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from tests.doctor import pasted
 from unfrag.doctor import collect, diagnosis, rules
 from unfrag.doctor.rules.thresholds import load_thresholds
 
@@ -18,7 +18,6 @@ CASES = sorted(path for kind in ("cases", "threads") for path in (HERE / kind).i
 HEALTHY = sorted(path for path in (HERE / "healthy").iterdir() if path.is_dir())
 SHARED = Path(__file__).parents[3] / "shared" / "cases" / "doctor.jsonl"
 THRESHOLDS = load_thresholds()
-FILES = {"log": "log.txt", "nvidia_smi": "nvidia_smi.txt", "metrics": "metrics.txt", "health": "health.json"}
 
 
 def best(folder):
@@ -68,12 +67,7 @@ def test_public_cases(tmp_path):
     for case in cases:
         folder = tmp_path / case["id"]
         folder.mkdir()
-        for kind, said in case["evidence"].items():
-            (folder / FILES[kind]).write_text(said if isinstance(said, str) else json.dumps(said))
-        if case["launch"]:
-            (folder / "launch.txt").write_text(case["launch"])
-        context = {key: case[key] for key in ("engine", "engine_version", "model", "gpus")}
-        (folder / "context.json").write_bytes(msgspec.json.encode(context))
+        pasted.write(folder, case)
         cause = best(folder)
         exact += cause == case["true_cause"]
         acceptable += cause in {case["true_cause"], *case["also_acceptable"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unfrag.doctor.rules import foreign_process, not_memory, profiling_underestimate, utilization_too_high
 from unfrag.facts.finding import CERTAINTIES, SEVERITIES
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ def without_echoes(findings: list[Finding], explained: set[tuple[str, str]]) -> 
     """
     if not findings or findings[0].certainty not in _SURE:
         return findings
-    echoes = {"not_memory"} - {findings[0].cause}
+    echoes = {not_memory.CAUSE} - {findings[0].cause}
     best = findings[0].cause
-    if best == "foreign_process" or ("foreign_process", best) in explained:
-        echoes |= {"utilization_too_high", "profiling_underestimate"}
+    if best == foreign_process.CAUSE or (foreign_process.CAUSE, best) in explained:
+        echoes |= {utilization_too_high.CAUSE, profiling_underestimate.CAUSE}
     return [finding for finding in findings if finding.cause not in echoes]
 
 

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.doctor.weigh import evidence
+from unfrag.doctor.weigh.dialect import vllms_name
 
 if TYPE_CHECKING:
     from unfrag.facts.finding import Finding, FlagChange
     from unfrag.facts.snapshot import Snapshot
 
 _LEAST_SHARE = 0.3
+_FULL_BYTES = 2
 _RANKS = re.compile(r"--(?:tensor-parallel-size|tp(?:-size)?)[ =](\d{1,5})\b")
-_FEW_BITS = re.compile(r"nvfp4|mxfp4|fp4|\bint4|awq|gptq|w4a|\bnf4|bnb|gguf|fp8|int8|w8a8", re.IGNORECASE)
 _SMALL_CACHE = re.compile(r"fp8|nvfp4|int8|int4", re.IGNORECASE)
 _SEVERAL_MACHINES = re.compile(r"node|machine|host|server|机", re.IGNORECASE)
 
@@ -42,20 +43,20 @@ def allowed(finding: Finding, snapshot: Snapshot) -> Finding:
 
 def _is_void(change: FlagChange, snapshot: Snapshot) -> bool:
     """Would it change nothing, or nothing for the better?"""
-    name, value = change.flag, change.value
+    name, value = vllms_name(change.flag), change.value
     if change.unset:
         return False
     given = evidence.flag(snapshot, name)
     if name.startswith("--") and evidence.has_flag(snapshot, name) and given == value:
         return True
     match name:
-        case "--gpu-memory-utilization" | "--mem-fraction-static":
+        case "--gpu-memory-utilization":
             sized = evidence.has_flag(snapshot, "--kv-cache-memory-bytes", "--kv-cache-memory")
             return sized or _number(value) < _LEAST_SHARE
         case "--kv-cache-dtype":
             return bool(_SMALL_CACHE.search(given or ""))
         case "--quantization":
-            return bool(_FEW_BITS.search(f"{given or ''} {evidence.model(snapshot)}"))
+            return evidence.bytes_per_parameter(snapshot) < _FULL_BYTES
     return False
 
 

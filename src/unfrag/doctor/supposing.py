@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from unfrag.doctor.rules import not_memory
 from unfrag.doctor.weigh import dialect, evidence, hypotheses, oom, signals
 from unfrag.doctor.words import pages
 from unfrag.doctor.words.suppose import suppose
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
     from unfrag.facts.finding import Certainty, Finding, Severity
     from unfrag.facts.snapshot import Snapshot
 
-_SURE: tuple[Certainty, ...] = ("proven", "strong")
+_LAST_WORD: tuple[Certainty, ...] = ("proven", "strong")
 _AT_MOST = 3
 _LEAST = 0.1
 _MANY_WORDS = 6
 _SAYS_CRITICAL = 0.5
 _FAILED = ("engine_dead", "worker_died", "oom_killed", "exit_137", "sigkill", "other_error")
-_SOMETHING_ELSE = "not_memory"
 # What a rule's word adds to the log-odds of its cause.
 _WORD: dict[Certainty, float] = {"proven": 6.0, "strong": 4.5, "likely": 3.5, "possible": 1.0}
 _HEALTHY_AT_LEAST = 0.5
@@ -69,7 +69,7 @@ def with_hypotheses(
     Args:
         is_healthy: no rule found anything, and they saw enough to call the server healthy.
     """
-    if (findings and findings[0].certainty in _SURE) or not evidence.has_text(snapshot):
+    if (findings and findings[0].certainty in _LAST_WORD) or not evidence.has_text(snapshot):
         return findings
     seen = signals.of(snapshot)
     if not _says_something(seen):
@@ -105,7 +105,7 @@ def _is_in_trouble(seen: frozenset[str], weighed: Iterable[Hypothesis], is_healt
 def _ranked(weighed: list[Hypothesis], findings: list[Finding]) -> list[Hypothesis]:
     """Likeliest first, what a rule says added. "Something else" gives way to what a rule holds likely."""
     if findings and findings[0].certainty == "likely" and findings[0].severity != "info":
-        weighed = [each for each in weighed if each.cause != _SOMETHING_ELSE or each.cause == findings[0].cause]
+        weighed = [each for each in weighed if each.cause != not_memory.CAUSE or each.cause == findings[0].cause]
     word = {finding.cause: _WORD[finding.certainty] for finding in reversed(findings) if finding.severity != "info"}
     return sorted(weighed, key=lambda each: math.log(max(each.share, 1e-6)) + word.get(each.cause, 0.0), reverse=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unfrag.doctor.weigh import evidence
-from unfrag.flags.engines import engines, spelled_by
+from unfrag.flags.engines import engines, in_vllm, spelled_by
 
 if TYPE_CHECKING:
     from unfrag.facts.snapshot import Snapshot
@@ -37,6 +37,11 @@ def of(snapshot: Snapshot) -> Dialect:
     """That of the engine at hand."""
     engine = _engine(snapshot)
     return Dialect({}, only_vllm=False) if engine == "vllm" else Dialect(spelled_by(engine), only_vllm=True)
+
+
+def vllms_name(flag: str) -> str:
+    """vLLM's flag for another engine's; the same where it has no other name."""
+    return in_vllm().get(flag, flag)
 
 
 def _engine(snapshot: Snapshot) -> str:

@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from unfrag.doctor.weigh import signals
 from unfrag.system import resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from unfrag.facts.snapshot import Snapshot
 
 HEALTHY = "healthy"
 WORDS_WEIGH = 5.0
@@ -43,11 +40,6 @@ class Weights(msgspec.Struct, frozen=True):
     sharpness: float
     """What the sums are multiplied by so that shares are as often right as they say."""
     worth: dict[str, tuple[float, ...]]
-
-
-def of(snapshot: Snapshot) -> list[Hypothesis]:
-    """All causes, the likeliest first."""
-    return weigh(signals.of(snapshot))
 
 
 def weigh(seen: Iterable[str]) -> list[Hypothesis]:

@@ -23,6 +23,7 @@ _SETS = re.compile(r"(?:(?:^|(?<=\S) )(?:--[a-z][a-z-]+(?: [\w.{}\":' ]+)?|[A-Z_
 _SHARE_STEP = 0.05
 _HIGHEST_SHARE = 0.95
 _LOWEST_SHARE = 0.5
+_USUAL_STEP = 2048
 
 
 def suppose(
@@ -81,7 +82,6 @@ def _asked(template: str) -> set[str]:
 def _values(snapshot: Snapshot) -> dict[str, Any]:
     """What a template may ask for; what would change nothing, or nothing in the right direction, is left out."""
     share = evidence.utilization(snapshot)
-    step = evidence.number(snapshot, "--max-num-batched-tokens") or evidence.number(snapshot, "--chunked-prefill-size")
     running = evidence.number(snapshot, "--max-num-seqs")
     context = evidence.number(snapshot, "--max-model-len")
     values: dict[str, Any] = {}
@@ -89,8 +89,9 @@ def _values(snapshot: Snapshot) -> dict[str, Any]:
         values["less"] = f"{max(_LOWEST_SHARE, (share or 0.9) - _SHARE_STEP):.2f}"
     if share is None or share < _HIGHEST_SHARE:
         values["more"] = f"{min(_HIGHEST_SHARE, (share or 0.9) + _SHARE_STEP):.2f}"
-    if step is None or step > 1024:
-        values["step"] = int(step or 4096) // 2
+    names, half = evidence.smaller_step(snapshot)
+    if names:
+        values["step"] = half.get("step", _USUAL_STEP)
     if running is None or running > 1:
         values["seqs"] = max(1, int(running or 128) // 2)
     if context is None or context > 2048:
