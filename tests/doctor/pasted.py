@@ -13,7 +13,7 @@ CONTEXT = ("engine", "engine_version", "model", "gpus")
 
 
 def write(folder: Path, case: dict[str, Any]) -> None:
-    """``case`` has ``evidence`` by kind (or ``log`` alone), and ``launch``, ``engine`` and so on where they are known."""
+    """``case`` has ``evidence`` by kind (or ``log`` alone), and ``launch`` and the context where they are known."""
     for kind, said in (case.get("evidence") or {"log": case.get("log")}).items():
         if said:
             (folder / FILES[kind]).write_text(said if isinstance(said, str) else json.dumps(said))
